@@ -1,0 +1,74 @@
+"""What an agent is: a name, a kind, a temperament, and a proposal for a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from darwin.memory.records import AgentMemory, Expectation, Lesson
+
+Number = int | float
+Ask = Callable[[dict[str, Any]], dict[str, Any]]
+"""A task to an agent's program and its answer, both as JSON would hold them."""
+Launch = Callable[[str], Ask]
+"""How to ask the program of the agent of that name, wherever it runs."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that an agent is given to rewrite another agent's script.
+
+    ``files`` are the evolvable sources by name, ``fixed`` the settings that a trial sets itself, ``context`` the
+    judged window in tokens, ``applied`` the ids of techniques already in the target's lineage.
+    """
+
+    child: str
+    attempt: int
+    agent: str
+    temperament: str
+    seed: int
+    target: str
+    owner: str
+    files: Mapping[str, str]
+    fixed: tuple[str, ...]
+    context: int
+    applied: tuple[str, ...]
+    lessons: tuple[Lesson, ...]
+    own: AgentMemory
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A rewritten script and what its author expects of it.
+
+    ``files`` are whole new contents, ``subject`` a commit subject (imperative, 72 characters at most),
+    ``settings`` the changed ones as (from, to), ``shown`` the ids of what its author was given.
+    """
+
+    files: Mapping[str, str]
+    subject: str
+    hypothesis: str
+    expected: Expectation
+    techniques: tuple[str, ...] = ()
+    settings: Mapping[str, tuple[Number, Number]] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+
+
+class Agent(Protocol):
+    """An independent rewriter."""
+
+    @property
+    def name(self) -> str:
+        """As it signs: Ada."""
+
+    @property
+    def kind(self) -> str:
+        """rules, or a kind that asks a model."""
+
+    @property
+    def temperament(self) -> str:
+        """What it is inclined to, in a word."""
+
+    def propose(self, task: Task) -> Proposal:
+        """A rewrite of ``task.files``; the same task gives the same proposal if ``kind`` is rules."""

@@ -1,0 +1,5 @@
+"""``python -m darwin``."""
+
+from darwin.cli import main
+
+main()

@@ -1,0 +1,301 @@
+"""Beginning: make a workspace, or open one, and set up everything an evolution needs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from darwin.agents import fingerprint, roster
+from darwin.births import evolvable
+from darwin.config import FIXED, Config, save
+from darwin.confinement import Confinement, plain
+from darwin.errors import UsageError
+from darwin.evolution import SEEDS, Evaluate, Evolution
+from darwin.lineage import (
+    MAIN,
+    Lineage,
+    individual_ref,
+    population_refs,
+    read_genome,
+    require_git,
+    text_files,
+)
+from darwin.measure import with_trial
+from darwin.memory import Memory
+from darwin.memory.records import AgentCard, Individual, Run, Trial, TrialStatus
+from darwin.prepare import prepare
+from darwin.reviewers import Auto, Defer, Reviewer, Terminal
+from darwin.sandbox import Contract, Dataset, Job, Limits, calibrate, evaluate
+from darwin.sandbox.pace import Pace
+from darwin.screen import Screen
+from darwin.workspace import CONFIG, Workspace, open_workspace
+
+ANCESTOR = Path(__file__).parent / "nanogpt_base"
+
+
+def create(folder: Path, config: Config, genome: Path) -> Workspace:
+    """Make a workspace with the genome as its root commit.
+
+    Raises:
+        UsageError: the folder holds something else, or the genome is unusable; nothing was made.
+    """
+    require_git()
+    files = read_genome(genome)
+    contract = Contract.parse(text_files(files)["genome.toml"])
+    files |= {
+        p: (genome / p).read_bytes() for p in contract.files if p not in files and (genome / p).is_file()
+    }
+    absent = [path for path in contract.files if path not in files]
+    if absent:
+        raise UsageError(f"{genome}/genome.toml names {absent[0]}, but there is no such file beside it.")
+    cards(config)
+    require_free(folder)
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _fill(work, config, files)
+        work.chmod(0o755)
+        _give_name(work, folder)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return replace(open_workspace(folder), config=config)
+
+
+def _give_name(work: Path, folder: Path) -> None:
+    """Move a finished workspace to its place; into a folder that is there already, its configuration comes last."""
+    if not folder.exists():
+        work.rename(folder)
+        return
+    for entry in sorted(work.iterdir(), key=lambda entry: entry.name == CONFIG):
+        entry.rename(folder / entry.name)
+    work.rmdir()
+
+
+def _fill(folder: Path, config: Config, files: dict[str, bytes]) -> None:
+    """The contents of a new workspace; it gets its name only when complete, so that a half-made one is never seen."""
+    lineage = Lineage.create(folder)
+    commit, tree = lineage.commit(
+        files,
+        [],
+        ordinal=0,
+        author=None,
+        subject="The base genome",
+        body=["Every other script in this repository descends from this one."],
+        trailers=[("Darwin-Operator", "base"), ("Darwin-Generation", "0")],
+    )
+    base = Individual(
+        id="g000-base",
+        ordinal=0,
+        generation=0,
+        commit=commit,
+        tree=tree,
+        code=fingerprint(evolvable(files)),
+        operator="base",
+        subject="The base genome",
+    )
+    memory = Memory(lineage.repo, folder / "memory")
+    memory.record(base, refs={MAIN: commit, individual_ref(base.id): commit})
+    lineage.check_out(None, commit)
+    usual = Config()  # what was asked of one run is no setting of all of them
+    lasting = replace(config, approve=usual.approve, patience=None, seconds=None)
+    save(lasting, folder / CONFIG)
+
+
+def require_free(folder: Path) -> None:
+    """Raise UsageError when something else is where a new workspace should go."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"{folder} exists and is not a darwin workspace. Choose another --workspace, or an empty folder."
+        )
+
+
+def discard(folder: Path) -> None:
+    """Take back a workspace that was made a moment ago and cannot be used."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_changed(begun: Config, wanted: Config) -> None:
+    """Raise UsageError where an option would change what an evolution was begun with."""
+    for name in FIXED:
+        old, new = getattr(begun, name), getattr(wanted, name)
+        if old != new:
+            raise UsageError(
+                f"This workspace was begun with {name} = {old!r}, and its scripts would not be comparable with "
+                f"{new!r}. Choose another --workspace."
+            )
+
+
+def refuse_edited(run: Run, config: Config) -> None:
+    """Raise UsageError where darwin.toml was edited away from what the evolution was begun with."""
+    begun = {name: getattr(run, name) for name in ("seed", "budget", "batch", "control", "device")}
+    for name, value in begun.items():
+        if value != getattr(config, name):
+            raise UsageError(
+                f"{CONFIG} says {name} = {getattr(config, name)!r}, but this evolution was begun with {value!r}. "
+                "Write that back, or choose another --workspace."
+            )
+    if cards(config) != run.agents:
+        raise UsageError(
+            f'{CONFIG} says agents = "{config.agents}", but this evolution was begun with {len(run.agents)} others. '
+            "Write that back, or choose another --workspace."
+        )
+
+
+def refuse_other_genome(workspace: Workspace, genome: Path) -> None:
+    """Raise UsageError when a workspace was made from another genome than the one in a folder."""
+    if workspace.lineage.tree(read_genome(genome)) != workspace.memory.resolve("base").tree:
+        raise UsageError(
+            f"{workspace.folder} was made from another genome than {genome}. Choose another --workspace for it."
+        )
+
+
+def cards(config: Config) -> tuple[AgentCard, ...]:
+    """The agents of a configuration. Raises UsageError for fewer than two."""
+    agents = roster(config.agents)
+    if len(agents) < 2:
+        raise UsageError(
+            f"--agents {config.agents} makes {len(agents)} agent; at least 2 are needed, as no agent rewrites "
+            "its own script."
+        )
+    return tuple(AgentCard(name=a.name, kind=a.kind, temperament=a.temperament) for a in agents)
+
+
+def data_folder(config: Config, text: Path | None, data: Path | None) -> Path:
+    """The prepared data of a configuration, preparing them if they are missing."""
+    if text is not None or data is not None:
+        return prepare(text, data)
+    if config.data and not (Path(config.data) / "meta.json").is_file():
+        default = prepare()
+        if str(default) != config.data:
+            raise UsageError(
+                f"The data of this workspace are gone: {config.data}. Give --text or --data as it was made with."
+            )
+    return Path(config.data) if config.data else prepare()
+
+
+def begin(
+    workspace: Workspace,
+    screen: Screen,
+    *,
+    interactive: bool,
+    confinement: Confinement | None = None,
+    evaluate: Callable[..., Iterator[tuple[Job, Trial]]] = evaluate,
+    calibrate: Callable[..., float] = calibrate,
+) -> Evolution:
+    """Everything ready for ``evolve``: data loaded, sandbox up, the base measured.
+
+    Call with the workspace locked. ``evaluate`` and ``calibrate`` are the sandbox's; tests of the loop give
+    deterministic ones. Without a ``confinement`` trials are plain processes.
+
+    Raises:
+        UsageError: the data changed, or the base does not train (its last lines are shown).
+    """
+    config, memory = workspace.config, workspace.memory
+    dataset = Dataset.load(Path(config.data))
+    for sentence in workspace.lineage.repair(memory):
+        screen.say(sentence)
+    memory.project()
+    confinement = confinement or plain()
+    sandbox = confinement.sandbox
+    workers = min(config.workers, len(config.devices) or config.workers)
+    trials = partial(evaluate, dataset=dataset, sandbox=sandbox, workers=workers, device=config.device)
+    base = memory.resolve("base")
+    files = workspace.lineage.files(base.commit)
+    pace = Pace(sandbox, files, dataset, Limits(), memory.run.pace if memory.begun else None)
+    trials = partial(trials, pace=pace)
+    if not memory.begun:
+        peak = calibrate(sandbox, device=config.device)
+        first = partial(trials, peak_flops=peak, limits=Limits())
+        _measure_base(workspace, dataset, first, peak, pace, screen)
+    run = memory.run
+    refuse_edited(run, config)
+    if run.dataset != dataset.digest:
+        raise UsageError(f"The data in {config.data} are not those this evolution was begun with.")
+    if run.torch != version("torch"):
+        screen.say(
+            f"This evolution was begun with torch {run.torch}; now it is {version('torch')}. New numbers "
+            "may not be comparable with the old ones.",
+            "yellow",
+        )
+    return Evolution(
+        workspace=workspace,
+        agents={agent.name: agent for agent in roster(config.agents, confinement.launch)},
+        evaluate=partial(trials, peak_flops=run.peak_flops, limits=limits_for(memory.resolve("base"))),
+        reviewer=reviewer(workspace, screen, interactive=interactive),
+        screen=screen,
+        elsewhere=confinement.cpu_seconds,
+        deadline=None if config.seconds is None else time.monotonic() + config.seconds,
+        close=pace.close,
+    )
+
+
+def limits_for(base: Individual) -> Limits:
+    """The bounds of a trial, from what the base's own trial cost."""
+    first = base.trials[0] if base.trials else None
+    if first is None or first.seconds is None:
+        return Limits()
+    bill = first.seconds * (first.slowdown or 1.0)
+    return Limits().after_base(bill, first.judge_seconds)
+
+
+def reviewer(workspace: Workspace, screen: Screen, *, interactive: bool) -> Reviewer:
+    """Who decides at the gate."""
+    approve = workspace.config.approve
+    if approve == "auto":
+        return Auto()
+    if approve == "ask" and interactive:
+        return Terminal(screen, workspace.lineage.person())
+    return Defer()
+
+
+def _measure_base(
+    workspace: Workspace, dataset: Dataset, evaluate: Evaluate, peak: float, pace: Pace, screen: Screen
+) -> None:
+    config, memory = workspace.config, workspace.memory
+    base = memory.resolve("base")
+    screen.say(f"Measuring {base.id}, the script as it is, on {config.budget} of {dataset.name}.")
+    seed = config.seed * 1000 + SEEDS["selection"]
+    job = Job(
+        label=base.id,
+        files=workspace.lineage.files(base.commit),
+        seed=seed,
+        tokens=None,
+        budget=config.budget,
+    )
+    ((_, trial),) = evaluate([job])
+    if trial.status is not TrialStatus.OK:
+        last = "\n".join((trial.error or "It printed nothing.").strip().splitlines()[-8:])
+        raise UsageError(
+            f"The base genome does not train: {trial.status.replace('_', ' ')} in its {trial.phase} phase. "
+            f"Its last lines:\n{last}"
+        )
+    agents = cards(config)
+    population = {card.name: base.id for card in agents}
+    run = Run(
+        seed=config.seed,
+        agents=agents,
+        budget=config.budget,
+        tokens=trial.tokens,
+        batch=config.batch,
+        device=config.device,
+        control=config.control,
+        dataset=dataset.digest,
+        dataset_name=dataset.name,
+        torch=version("torch"),
+        peak_flops=peak,
+        pace=pace.quiet,
+        population=population,
+        main=base.commit,
+        incumbent=base.id,
+    )
+    measured = with_trial(base, trial, memory.individuals)
+    memory.record(measured, run, refs=population_refs(population, memory))
+    screen.measured(measured, trial, memory)

@@ -1,0 +1,67 @@
+"""The command line: a file per command, each of which parses, calls one function and prints."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer import TyperException
+
+from darwin.agents.errors import AgentError
+from darwin.cli import image, sandbox
+from darwin.cli.audit import audit
+from darwin.cli.calibrate import calibrate
+from darwin.cli.doctor import doctor
+from darwin.cli.evolve import evolve, init
+from darwin.cli.prepare import prepare
+from darwin.cli.read import log, show, status
+from darwin.cli.review import review
+from darwin.errors import DarwinError, UsageError
+from darwin.memory import MemoryFault, UnknownName
+from darwin.sandbox import SandboxError
+from darwin.sandbox.errors import ContractError, DatasetError, EngineError
+
+app = typer.Typer(
+    name="darwin",
+    help="Independent agents rewrite one another's training scripts; what is proven better waits for you to merge it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (evolve, init, prepare, review, status, log, show, audit, calibrate, doctor):
+    app.command()(command)
+app.add_typer(image.app, name="image", help="The image that agents and trials run from.")
+app.add_typer(sandbox.app, name="sandbox")
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 something failed, 2 the user can mend it by asking differently."""
+    logging.getLogger("git").setLevel(logging.CRITICAL)
+    try:
+        code = app(standalone_mode=False)
+    except TyperException as error:
+        code = _fail(error.format_message(), 2)
+    except (UsageError, UnknownName, ContractError, DatasetError, EngineError, AgentError) as error:
+        code = _fail(str(error), 2)
+    except (DarwinError, MemoryFault, SandboxError) as error:
+        code = _fail(str(error), 1)
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    except OSError as error:
+        code = _fail(f"{error.filename or 'The system'}: {error.strerror or error}.", 1)
+    if code == 130:
+        _fail("Interrupted; all that was measured is kept.", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text("darwin: ", style="bold red") + Text(message))
+    return code

@@ -1,0 +1,252 @@
+"""``darwin evolve`` and ``darwin init``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from darwin import begin as beginning
+from darwin.cli import options
+from darwin.config import Config, check, override, parse_duration, parse_generations
+from darwin.confinement import confined
+from darwin.errors import UsageError
+from darwin.evolution import Evolution
+from darwin.gate import waiting
+from darwin.loop import evolve as run_loop
+from darwin.memory.records import Comparison
+from darwin.sandbox import SandboxError
+from darwin.screen import Screen, counted
+from darwin.tables import show_comparison
+from darwin.workspace import CONFIG, Workspace, is_workspace, locate, locked, open_workspace
+
+DEFAULTS = Config()
+
+
+def evolve(
+    generations: Annotated[
+        str,
+        typer.Option(
+            "--generations", "-g", help="Total generations of the workspace; +N adds N to those done"
+        ),
+    ] = "5",
+    population: Annotated[
+        int | None,
+        typer.Option(help="Agents, each owning one script, at least 2  [default: 6]", show_default=False),
+    ] = None,
+    agents: Annotated[
+        str | None,
+        typer.Option(help=f"Kinds of agents and how many  [default: {DEFAULTS.agents}]", show_default=False),
+    ] = None,
+    workspace: options.Workspace = None,
+    genome: options.Genome = None,
+    text: options.Text = None,
+    data: options.Data = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Training of every trial: 20s, 200ktok or 1TFLOP  [default: {DEFAULTS.budget}]",
+            show_default=False,
+        ),
+    ] = None,
+    for_: Annotated[
+        str | None,
+        typer.Option(
+            "--for", help="Begin no further generation after this time: 90s, 30m or 2h", show_default=False
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after N generations without a better script", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Everything random follows from it  [default: {DEFAULTS.seed}]", show_default=False
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Trials at a time, one CPU thread each; results do not depend on it  [default: all cores]",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda  [default: cpu]", show_default=False)
+    ] = None,
+    sandbox: Annotated[
+        str | None,
+        typer.Option(
+            help="What confines agents and trials: auto (docker where an engine answers), docker or process  "
+            "[default: auto]",
+            show_default=False,
+        ),
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="The engine's runtime for containers, such as runsc (gVisor)", show_default=False),
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(help="Ids of GPUs for containers, one a trial: 0,1", show_default=False),
+    ] = None,
+    approve: Annotated[
+        str | None,
+        typer.Option(help="Who decides on a merge: ask, auto or defer  [default: ask]", show_default=False),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            help="Control experiment: reseeded, unedited copies that differ by luck alone", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Let agents rewrite one another's training scripts; keep what is better.
+
+    The same command again goes on where a run was stopped or killed.
+
+    \b
+    Examples:
+      darwin evolve --generations 5
+      darwin evolve --generations +5 --text my_corpus.txt --approve auto
+    """
+    given = {
+        "agents": _agents(agents, population),
+        "budget": budget,
+        "patience": patience,
+        "seed": seed,
+        "workers": workers,
+        "device": device,
+        "sandbox": sandbox,
+        "runtime": runtime,
+        "gpus": gpus,
+        "approve": approve,
+        "control": control,
+        "seconds": None if for_ is None else parse_duration(for_),
+    }
+    folder = locate(workspace)
+    screen = Screen()
+    parse_generations(generations, 0)
+    with (
+        _opened(folder, given, genome, text, data) as opened,
+        confined(opened.config, folder, screen.say) as confinement,
+    ):
+        evolution = beginning.begin(
+            opened, screen, interactive=options.interactive(), confinement=confinement
+        )
+        run = evolution.run
+        target = parse_generations(generations, run.generation)
+        if run.target is not None and generations.strip().startswith("+"):
+            target = run.target  # the same command again finishes what was asked for, and adds nothing
+        if target <= run.generation and run.target is None:
+            done = counted(run.generation, "generation")
+            screen.say(f"Nothing is missing: {done} complete. For more: darwin evolve -g +5 -C {folder}")
+            _end(evolution, evolution.run.comparison)
+            return
+        try:
+            with screen.watching(evolution.run.settled, target * len(evolution.run.population)):
+                comparison = run_loop(evolution, target)
+        except KeyboardInterrupt:
+            screen.say(
+                f"Stopped by you; {evolution.run.generation} of {target} generations are complete and all "
+                "that was measured is kept. The same command goes on from here."
+            )
+            return
+        _end(evolution, comparison)
+
+
+def init(
+    workspace: options.Workspace = None,
+    genome: options.Genome = None,
+    text: options.Text = None,
+    data: options.Data = None,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it")] = DEFAULTS.seed,
+    budget: Annotated[
+        str, typer.Option(help="Training of every trial: 20s, 200ktok or 1TFLOP")
+    ] = DEFAULTS.budget,
+    agents: Annotated[str, typer.Option(help="Kinds of agents and how many")] = DEFAULTS.agents,
+) -> None:
+    """Make a workspace without training anything; then edit its darwin.toml.
+
+    \b
+    Examples:
+      darwin init --workspace night --genome ~/my_gpt
+      darwin init --text my_corpus.txt
+    """
+    folder = locate(workspace)
+    if is_workspace(folder):
+        raise UsageError(
+            f"{folder} is a workspace already. Go on with it: darwin evolve --workspace {folder}"
+        )
+    with _opened(folder, {"seed": seed, "budget": budget, "agents": agents}, genome, text, data):
+        Screen().say(
+            f"Made {folder}/ with the base genome as its first commit. Settings: {folder / CONFIG}. "
+            f"Next: darwin evolve --workspace {folder}"
+        )
+
+
+def _agents(agents: str | None, population: int | None) -> str | None:
+    if population is None:
+        return agents
+    if population < 2:
+        raise UsageError(
+            f"--population {population}: at least 2 are needed, as no agent rewrites its own script."
+        )
+    if agents is None:
+        return f"rules:{population}"
+    if (
+        sum(int(part.rpartition(":")[2]) for part in agents.split(",") if part.rpartition(":")[2].isdigit())
+        != population
+    ):
+        raise UsageError(f"--population {population} and --agents {agents} disagree. Give one of them.")
+    return agents
+
+
+@contextmanager
+def _opened(
+    folder: Path, given: dict[str, Any], genome: Path | None, text: Path | None, data: Path | None
+) -> Iterator[Workspace]:
+    """The workspace, made if it is missing, locked. One that was made in vain is taken back."""
+    if is_workspace(folder):
+        with locked(folder):
+            workspace = open_workspace(folder)
+            if genome is not None:
+                beginning.refuse_other_genome(workspace, genome)
+            wanted = check(override(workspace.config, given))
+            wanted = replace(wanted, data=str(beginning.data_folder(workspace.config, text, data)))
+            beginning.refuse_changed(workspace.config, wanted)
+            yield replace(workspace, config=wanted)
+        return
+    config = check(override(DEFAULTS, given))
+    beginning.require_free(folder)
+    config = replace(config, data=str(beginning.data_folder(config, text, data)))
+    workspace = beginning.create(folder, config, genome or beginning.ANCESTOR)
+    with locked(folder):
+        try:
+            yield workspace
+        except (UsageError, SandboxError):
+            if not workspace.memory.begun:
+                beginning.discard(folder)
+            raise
+
+
+def _end(evolution: Evolution, comparison: Comparison | None) -> None:
+    """The end of a run: base, main and champion, what it cost, what to do next."""
+    run, screen, folder = evolution.run, evolution.screen, evolution.workspace.folder
+    if comparison is None:
+        screen.say("There is no closing comparison.", "yellow")
+    else:
+        screen.say("")
+        show_comparison(screen, comparison, evolution.memory)
+    screen.say(f"CPU seconds in all: {run.cpu_seconds:,.0f}.")
+    where = f" -C {folder}"
+    if waiting(evolution.memory):
+        screen.say(f"To merge or reject it:  darwin review{where}", "bold")
+    screen.say(
+        f"What was changed:       darwin show {comparison.champion if comparison else 'base'} --diff{where}"
+    )
+    screen.say(f"The family tree:        git{where} log --graph --all --notes=darwin")

@@ -1,0 +1,171 @@
+"""``darwin status``, ``darwin log`` and ``darwin show``: they read and change nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any
+
+import typer
+from rich.syntax import Syntax
+
+from darwin.cli import options
+from darwin.gate import waiting
+from darwin.memory import Memory
+from darwin.memory.memory import describe_check, describe_verdict, percent
+from darwin.memory.records import Status
+from darwin.screen import Screen, counted, safe, safe_line
+from darwin.tables import log_table, numbers, outcome, show_comparison
+from darwin.workspace import locate, open_workspace
+
+
+def status(workspace: options.Workspace = None, json: options.Json = False) -> None:
+    """Say how far it is, what is best, what waits for a decision.
+
+    \b
+    Examples:
+      darwin status
+      darwin status --json
+    """
+    memory = open_workspace(locate(workspace)).memory
+    if json:
+        options.print_json(summary(memory))
+        return
+    screen, run = Screen(), memory.run
+    goal = f" of {run.target}" if run.target is not None else ""
+    counts = Counter(i.status.value for i in memory.individuals.values() if i.parents)
+    screen.say(
+        f"{run.generation}{goal} generations complete; {len(memory.individuals) - 1} children: "
+        + ", ".join(f"{n} {status}" for status, n in counts.items())
+        + f". {run.cpu_seconds:,.0f} CPU seconds."
+    )
+    champion = memory.individuals[run.champion] if run.champion else None
+    if champion:
+        screen.say(f"Champion {champion.id}: {describe_verdict(champion)}.", "bold")
+        faded = champion.larger is not None and champion.larger.fades
+        screen.say(describe_check(champion), "red" if faded else "")
+    else:
+        screen.say("Nothing has been proven better than the base yet.")
+    for contender in waiting(memory)[-1:]:
+        screen.say(f"{contender.id} waits for your decision: darwin review")
+    best = min((memory.individuals[i] for i in run.population.values()), key=lambda i: i.rank)
+    screen.console.print(numbers(memory.resolve("base"), memory.individuals[run.incumbent], champion or best))
+    if run.comparison:
+        show_comparison(screen, run.comparison, memory)
+
+
+def summary(memory: Memory) -> dict[str, Any]:
+    """What ``status --json`` prints; before the first generation most of it is null."""
+    if not memory.begun:
+        return {
+            "generation": 0,
+            "target": None,
+            "base": memory.resolve("base").id,
+            "incumbent": None,
+            "champion": None,
+            "population": [],
+            "counts": {},
+            "cpu_seconds": None,
+        }
+    run = memory.run
+    counts = Counter(i.status.value for i in memory.individuals.values())
+    found: dict[str, Any] = {
+        "generation": run.generation,
+        "target": run.target,
+        "base": memory.resolve("base").id,
+        "incumbent": run.incumbent,
+        "champion": run.champion,
+        "population": list(run.population.values()),
+        "counts": {status.value: counts.get(status.value, 0) for status in Status},
+        "cpu_seconds": run.cpu_seconds,
+        "test_uses": run.test_uses,
+    }
+    if run.comparison:
+        found["comparison"] = run.comparison.model_dump(mode="json")
+    return found
+
+
+def log(
+    workspace: options.Workspace = None,
+    json: options.Json = False,
+    last: Annotated[
+        int | None, typer.Option("-n", help="Only the last N individuals", show_default=False, min=1)
+    ] = None,
+) -> None:
+    """List who rewrote whose script, how, and what came of it.
+
+    \b
+    Examples:
+      darwin log
+      darwin log -n 10 --json
+    """
+    memory = open_workspace(locate(workspace)).memory
+    individuals = list(memory.individuals.values())[-(last or 0) :]
+    if json:
+        options.print_json([i.model_dump(mode="json", by_alias=True) for i in individuals])
+        return
+    Screen().console.print(log_table(individuals, memory))
+
+
+def show(
+    id: options.ID,
+    workspace: options.Workspace = None,
+    json: options.Json = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show the change to the base as well")] = False,
+) -> None:
+    """Show one individual: what was changed, by whom and why; its numbers.
+
+    \b
+    Examples:
+      darwin show champion --diff
+      darwin show g002-ada --json
+    """
+    opened = open_workspace(locate(workspace))
+    memory = opened.memory
+    found = memory.resolve(id)
+    if json:
+        options.print_json(found.model_dump(mode="json", by_alias=True))
+        return
+    screen = Screen()
+    screen.say(f"{found.id}: {safe(found.subject)}", "bold")
+    if found.parents:
+        screen.say(
+            f"{found.author} rewrote {found.owner}'s script {found.parents[0]} in generation "
+            f"{found.generation}."
+        )
+    for label, text in (
+        ("Hypothesis", safe(found.hypothesis, 500)),
+        ("Expected", "" if found.expected.log_perplexity is None else percent(found.expected.log_perplexity)),
+        ("Techniques", ", ".join(found.techniques)),
+        ("Settings", ", ".join(f"{k} {a} -> {b}" for k, (a, b) in found.settings.items())),
+        ("Shown", shown_in_short(found.shown)),
+        ("Outcome", outcome(found, memory)),
+        ("Verdict", describe_verdict(found) if found.verdict else ""),
+        ("Commit", found.commit),
+    ):
+        if text:
+            screen.say(f"{label + ':':12} {text}")
+    for trial in found.trials:
+        words = f"seed {trial.seed}, {trial.split}, {trial.budget}: {trial.status}"
+        if trial.loss is not None:
+            words += f", loss {trial.loss:.4f} nats per token, perplexity {trial.perplexity:.3f}"
+        if trial.bits_per_byte is not None:
+            words += f", {trial.bits_per_byte:.3f} bits per byte"
+        if trial.mfu is not None:
+            words += f", MFU {trial.mfu:.1%}, {trial.seconds:.1f} s of training"
+        screen.say(f"  {words}")
+        if trial.error:
+            screen.say(
+                "\n".join("    " + safe(line, 200) for line in trial.error.strip().splitlines()[-30:]), "red"
+            )
+    if diff:
+        text = opened.lineage.diff(memory.resolve("base").commit, found.commit)
+        plain = "\n".join(safe_line(line) for line in text.splitlines())
+        screen.console.print(
+            Syntax(plain, "diff", theme="ansi_dark", background_color="default", word_wrap=True)
+        )
+
+
+def shown_in_short(shown: tuple[str, ...]) -> str:
+    """What an author was shown, counted by kind; ``--json`` lists it whole."""
+    counts = Counter(name.partition(":")[0] for name in shown)
+    return ", ".join(counted(n, kind) for kind, n in counts.items())

@@ -1,0 +1,13 @@
+"""darwin's own errors.
+
+DarwinError                 root: what happened, where, what to do; the command ends with exit code 1
+└── UsageError              what the user asked for cannot be done as asked; exit code 2, nothing changed
+"""
+
+
+class DarwinError(Exception):
+    """Something went wrong that the user must know; shown as one sentence."""
+
+
+class UsageError(DarwinError):
+    """A wrong option, file or workspace: shown as one sentence, exit code 2."""

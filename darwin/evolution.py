@@ -1,0 +1,85 @@
+"""One evolution under way: the workspace with everything its steps need."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from darwin.agents import Agent
+from darwin.memory import Memory
+from darwin.memory.records import Individual, Run, Trial
+from darwin.reviewers import Reviewer
+from darwin.sandbox import Job
+from darwin.screen import Screen
+from darwin.workspace import Workspace
+
+Evaluate = Callable[[Sequence[Job]], Iterator[tuple[Job, Trial]]]
+"""Runs trials and yields each as it ends; everything but the jobs is already bound."""
+
+SEEDS = {"selection": 1, "verdict": 100, "closing": 200, "larger": 300}
+"""First trial seed of each purpose, of the thousand that belong to one evolution's seed: closing seeds and those of the
+larger budget choose nothing, and no verdict is given on the seed that picked the contender."""
+
+
+class Agents(Protocol):
+    """The population's agents by name."""
+
+    def __getitem__(self, name: str) -> Agent: ...
+
+
+@dataclass
+class Evolution:
+    """What the steps of the loop share."""
+
+    workspace: Workspace
+    agents: Agents
+    evaluate: Evaluate
+    reviewer: Reviewer
+    screen: Screen
+    elsewhere: Callable[[], float] = lambda: 0.0
+    """CPU seconds so far of what is no child of this process: containers."""
+    deadline: float | None = None
+    close: Callable[[], None] = lambda: None
+    _cpu_seen: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._cpu_seen = cpu_seconds() + self.elsewhere()
+
+    @property
+    def memory(self) -> Memory:
+        """All records."""
+        return self.workspace.memory
+
+    @property
+    def run(self) -> Run:
+        """The run's state."""
+        return self.memory.run
+
+    @property
+    def base(self) -> Individual:
+        """The ancestor."""
+        return self.memory.resolve("base")
+
+    def seeds(self, purpose: str, count: int) -> tuple[int, ...]:
+        """Trial seeds of a purpose (a key of ``SEEDS``); equal ones are paired."""
+        first = self.run.seed * 1000 + SEEDS[purpose]
+        return tuple(range(first, first + count))
+
+    def advanced(self, **changes: Any) -> Run:
+        """The run's state with changes, and with the CPU seconds spent since the last time."""
+        now = cpu_seconds() + self.elsewhere()
+        spent, self._cpu_seen = now - self._cpu_seen, now
+        return self.run.model_copy(update={"cpu_seconds": round(self.run.cpu_seconds + spent, 3), **changes})
+
+    def out_of_time(self) -> bool:
+        """Whether ``--for`` has run out."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process and all its finished children."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)

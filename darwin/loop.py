@@ -1,0 +1,145 @@
+"""The loop: the genetic algorithm, one generation after the other."""
+
+from __future__ import annotations
+
+from darwin import closing, gate, noise, plan, selection, variation, verdicts
+from darwin.births import bear
+from darwin.evolution import Evolution
+from darwin.lineage import population_refs
+from darwin.measure import Wanted, measure
+from darwin.memory.records import Comparison, Individual, Outcome
+from darwin.reviewers import Auto
+
+
+def evolve(evolution: Evolution, target: int) -> Comparison | None:
+    """Run generations until ``target`` are complete, then compare base and champion.
+
+    The base is measured on several seeds first, and what lies ahead is printed. Every step ends in git before the
+    next begins; a step that a killed run completed is not done again. Stops earlier when the time (``--for``) or the
+    patience (``--patience``) is used up.
+
+    Args:
+        target: total generations of the workspace.
+
+    Returns:
+        The closing comparison; None where too few trials came to a loss.
+    """
+    memory = evolution.memory
+    memory.record(evolution.advanced(target=target))
+    noise.measure_noise(evolution)
+    plan.announce(evolution, target)
+    while evolution.run.generation < target and not _enough(evolution):
+        generation = evolution.run.generation + 1
+        while evolution.run.settled < generation * len(evolution.run.population):
+            births = next_births(evolution, generation)
+            children = bear(evolution, births)
+            measure(evolution, [Wanted(child, evolution.seeds("selection", 1)[0]) for child in children])
+            settle(evolution, births)
+        evolution.screen.generation(generation, memory)
+        contender = verdicts.contender(evolution.run, memory.individuals)
+        if contender is not None:
+            meet(evolution, contender)
+        review(evolution)
+        memory.record(evolution.advanced(generation=generation))
+    closing.check(evolution)
+    review(evolution)
+    comparison = closing.compare(evolution)
+    evolution.close()
+    memory.record(evolution.advanced(target=None))
+    memory.project_derived()
+    return comparison
+
+
+def next_births(evolution: Evolution, generation: int) -> list[variation.Birth]:
+    """The next batch of births; a batch never reaches into the next generation."""
+    run = evolution.run
+    left = generation * len(run.population) - run.settled
+    return variation.plan(
+        run.population,
+        evolution.memory.individuals,
+        seed=run.seed,
+        settled=run.settled,
+        count=min(run.batch, left),
+    )
+
+
+def settle(evolution: Evolution, births: list[variation.Birth]) -> None:
+    """Let the batch's results decide who survives, and move the agents' branches."""
+    memory = evolution.memory
+    children = [memory.individuals[birth.id] for birth in births]
+    population = selection.survivors(evolution.run.population, children, memory.individuals)
+    memory.record(
+        evolution.advanced(population=population, settled=births[-1].ordinal),
+        refs=population_refs(population, memory),
+    )
+    memory.project_derived()
+
+
+def meet(evolution: Evolution, contender: Individual) -> None:
+    """Find the verdict on a contender: paired fresh seeds against the incumbent, look by look until it is decided.
+
+    A verdict that the run cannot afford to end now stays open, and goes on if it is still the contender later.
+    """
+    memory, run = evolution.memory, evolution.run
+    incumbent = memory.individuals[run.incumbent]
+    earlier = contender.verdict if contender.verdict and contender.verdict.against == incumbent.id else None
+    number = earlier.number if earlier else run.verdicts + 1
+    seeds = evolution.seeds("verdict", verdicts.LOOKS[-1])
+    affordable = verdicts.affordable(run, memory.individuals, contender)
+    if affordable < verdicts.least_pairs(verdicts.spread(run, memory.individuals).df):
+        return
+    evolution.screen.meets(contender, incumbent)
+    judged = contender
+    for look in verdicts.LOOKS:
+        if look > affordable:
+            break
+        measure(evolution, [Wanted(i, seed) for seed in seeds[:look] for i in (contender, incumbent)])
+        mine, theirs = memory.individuals[contender.id], memory.individuals[incumbent.id]
+        pairs = verdicts.paired(mine, theirs, seeds[:look], "val", run.budget)
+        if not pairs:
+            return
+        known = verdicts.spread(run, memory.individuals, mine, pairs)
+        slope = run.noise.per_log_time if run.noise else 0.0
+        verdict = verdicts.judge(incumbent.id, pairs, known, number, slope)
+        judged = mine.model_copy(update={"verdict": verdict})
+        if verdict.outcome is not Outcome.UNDECIDED or verdicts.hopeless(verdict):
+            break
+    if judged.verdict is None:
+        return
+    changes: dict[str, object] = {"verdicts": max(run.verdicts, number)}
+    if judged.verdict.outcome is Outcome.BETTER:
+        changes["last_gain"] = contender.generation
+        if run.champion is None or _leads(judged, memory.individuals[run.champion], seeds, run.budget):
+            changes["champion"] = contender.id
+    memory.record(judged, evolution.advanced(**changes))
+    evolution.screen.verdict(judged)
+
+
+def _leads(mine: Individual, champion: Individual, seeds: tuple[int, ...], budget: str) -> bool:
+    """Whether mine is ahead of the champion on the verdict seeds that both have."""
+    pairs = verdicts.paired(mine, champion, seeds, "val", budget)
+    return sum(p.mine - p.theirs for p in pairs) <= 0
+
+
+def review(evolution: Evolution) -> None:
+    """Bring the champion to the gate if it waits for a decision; what is put off waits for ``darwin review``."""
+    memory, lineage = evolution.memory, evolution.workspace.lineage
+    put_off = memory.decisions.keys() if not isinstance(evolution.reviewer, Auto) else ()
+    open_cases = [c for c in gate.waiting(memory) if c.id == evolution.run.champion and c.id not in put_off]
+    for contender in open_cases:
+        answer = evolution.reviewer.review(gate.case(memory, lineage, contender))
+        lineage.forget_processes()
+        decision = gate.decide(memory, lineage, contender, answer, evolution.advanced())
+        evolution.screen.decided(contender, decision, lineage.shows(evolution.run.main))
+
+
+def _enough(evolution: Evolution) -> bool:
+    """Whether ``--for`` or ``--patience`` says to stop before the next generation."""
+    run, patience = evolution.run, evolution.workspace.config.patience
+    if evolution.out_of_time():
+        evolution.screen.say("Stopping here: the time given with --for is used up.")
+        return True
+    if patience is not None and run.generation - run.last_gain >= patience:
+        evolution.screen.say(f"Stopping here: {patience} generations without a better script (--patience).")
+        return True
+    return False

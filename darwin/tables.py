@@ -1,0 +1,139 @@
+"""Tables for people: an individual's numbers, the list of individuals, the closing comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from darwin.memory import Memory
+from darwin.memory.memory import percent
+from darwin.memory.records import Choice, Comparison, ComparisonRow, Individual, Status, perplexity
+from darwin.screen import Screen, safe
+
+
+def plain_table(*columns: str, title: str | None = None) -> Table:
+    """A table that reads well in 80 columns, in a log too."""
+    table = Table(box=box.SIMPLE, title=title, title_justify="left", pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    return table
+
+
+def numbers(base: Individual, incumbent: Individual, contender: Individual) -> Table:
+    """Perplexity, MFU, memory and size of base, main and contender on the seed that all were measured on."""
+    table = plain_table("", "perplexity", "to the base", "MFU", "parameters", "memory")
+    rows = [("base", base), ("main", incumbent), ("best", contender)]
+    for name, individual in rows:
+        trial = individual.trials[0] if individual.trials else None
+        if trial is None or trial.loss is None:
+            continue
+        table.add_row(
+            f"{name} {individual.id}",
+            f"{perplexity(trial.loss):.3f}",
+            percent(individual.delta["base"]) if "base" in individual.delta else "",
+            "" if trial.mfu is None else f"{trial.mfu:.1%}",
+            "" if trial.parameters is None else f"{trial.parameters:,}",
+            "" if trial.peak_memory is None else f"{trial.peak_memory / 1e6:.0f} MB",
+        )
+    return table
+
+
+def show_comparison(screen: Screen, comparison: Comparison, memory: Memory) -> None:
+    """The closing comparison: a table for each budget, the headline last, and in red what fades."""
+    uses = memory.run.test_uses
+    for row in comparison.rows:
+        screen.say(f"Test split, {len(row.seeds)} fresh seeds, {row.budget} each:")
+        screen.console.print(_row_table(comparison, row, memory))
+    screen.say(f"The test split has been used {uses} time{'s' * (uses != 1)}.")
+    last = comparison.rows[-1]
+    if not comparison.proven:
+        screen.say(
+            "Nothing was proven better than the base; the best script was not tried at a larger budget."
+        )
+    elif comparison.fades is None:
+        screen.say("The champion is only known at the short budget; short trials flatter head starts.", "red")
+    else:
+        changes = ", ".join(f"{row.change_percent:+.1f} % at {row.budget}" for row in comparison.rows)
+        low, high = last.interval_percent
+        screen.say(
+            f"{comparison.champion} changes perplexity by {last.change_percent:+.1f} % "
+            f"({low:+.1f} to {high:+.1f} %) at {last.budget}.",
+            "bold",
+        )
+        if comparison.fades:
+            screen.say(f"The gain fades with training: {changes}.", "bold red")
+
+
+def _row_table(comparison: Comparison, row: ComparisonRow, memory: Memory) -> Table:
+    low, high = row.interval_percent
+    decision = memory.decisions.get(comparison.champion)
+    rejected = decision is not None and decision.choice is Choice.REJECT
+    name = ("rejected" if rejected else "champion") if comparison.proven else "best, not proven"
+    table = plain_table("", "id", "perplexity", "change", "98 % interval", "MFU")
+    base = (comparison.base, f"{row.base_perplexity:.3f}", "", "", _share(row.base_mfu))
+    best = (
+        comparison.champion,
+        f"{row.champion_perplexity:.3f}",
+        f"{row.change_percent:+.1f} %",
+        f"{low:+.1f} to {high:+.1f} %",
+        _share(row.champion_mfu),
+    )
+    table.add_row("base", *base)
+    known = {comparison.base: base, comparison.champion: best}
+    incumbent = memory.run.incumbent
+    if incumbent in known or row.budget == memory.run.budget:
+        table.add_row("main", *known.get(incumbent, (incumbent, *_own_test(memory, row))))
+    table.add_row(name, *best)
+    return table
+
+
+def _own_test(memory: Memory, row: ComparisonRow) -> tuple[str, str, str, str]:
+    trials = [
+        t
+        for t in memory.individuals[memory.run.incumbent].trials
+        if t.split == "test" and t.seed in row.seeds and t.budget == row.budget
+    ]
+    losses = [t.loss for t in trials if t.loss is not None]
+    if not losses:
+        return "", "", "", ""
+    own = perplexity(sum(losses) / len(losses))
+    return (
+        f"{own:.3f}",
+        f"{100 * (own / row.base_perplexity - 1):+.1f} %",
+        "",
+        _share(trials[0].mfu),
+    )
+
+
+def log_table(individuals: Iterable[Individual], memory: Memory) -> Table:
+    """The individuals: what came of each, whose script was rewritten and how; the id names the author."""
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("id", no_wrap=True)
+    table.add_column("perplexity", no_wrap=True)
+    table.add_column("whose script, and the change", overflow="fold")
+    for i in individuals:
+        whose = f"{i.owner}'s {i.parents[0]}: " if i.parents else ""
+        table.add_row(i.id, Text(outcome(i, memory)), Text(whose + safe(i.subject)))
+    return table
+
+
+def outcome(individual: Individual, memory: Memory) -> str:
+    """What came of an individual, in a few words."""
+    if individual.status is not Status.TRAINED or individual.loss is None:
+        return f"{individual.status}{': ' + safe(individual.reason) if individual.reason else ''}"
+    words = [f"{perplexity(individual.loss):.3f}"]
+    if "base" in individual.delta:
+        words[0] += f" ({percent(individual.delta['base'])})"
+    if individual.verdict:
+        words.append(f"{individual.verdict.outcome}")
+    decision = memory.decisions.get(individual.id)
+    if decision is not None and decision.choice is not Choice.DEFER:
+        words.append({Choice.MERGE: "merged", Choice.REJECT: "rejected"}[decision.choice])
+    return ", ".join(words)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

@@ -1,0 +1,243 @@
+"""Memory: all records of one evolution, and the one way to change them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from git import Repo
+from git.exc import GitCommandError
+from pydantic import BaseModel
+
+from darwin.memory.errors import MemoryFault, UnknownName
+from darwin.memory.lessons import distil, memory_of
+from darwin.memory.notes import LINES, Notes
+from darwin.memory.records import (
+    SCHEMA,
+    AgentCard,
+    AgentMemory,
+    Decision,
+    Individual,
+    Lesson,
+    Outcome,
+    Record,
+    Run,
+    Status,
+    perplexity,
+)
+from darwin.memory.store import Store
+
+ALIASES = ("base", "main", "champion")
+
+
+class Lessons(Record):
+    """``memory/lessons.json``."""
+
+    lessons: tuple[Lesson, ...]
+
+
+def _paths(record: Record) -> tuple[str, str]:
+    """(path in the notes tree, path in the folder) of a record."""
+    if isinstance(record, Individual):
+        return record.commit, f"individuals/{record.id}.json"
+    if isinstance(record, Decision):
+        return f"decisions/{record.id}.json", f"decisions/{record.id}.json"
+    return "run.json", "run.json"
+
+
+class Memory:
+    """Reads all records once, then keeps them; every change goes to git first, then to the JSON files."""
+
+    def __init__(self, repo: Repo, folder: Path) -> None:
+        self._repo = repo
+        self._notes = Notes(repo)
+        self._store = Store(folder)
+        contents = self._notes.read()
+        self.individuals: dict[str, Individual] = contents.individuals
+        self.decisions: dict[str, Decision] = contents.decisions
+        self._run = contents.run
+        self._refuse_newer()
+
+    @property
+    def begun(self) -> bool:
+        """Whether the evolution has a run record yet."""
+        return self._run is not None
+
+    @property
+    def run(self) -> Run:
+        """The run's state. Raises MemoryFault before the first ``record(run)``."""
+        if self._run is None:
+            raise MemoryFault("This workspace has no run yet. Start one: darwin evolve")
+        return self._run
+
+    def record(self, *records: Record, refs: Mapping[str, str] | None = None) -> None:
+        """Make records true: notes and ``refs`` move in one git transaction, then the JSON files follow.
+
+        Args:
+            records: ``Individual``, ``Decision`` or ``Run``; a later one replaces an earlier of the same id.
+            refs: further refs to move in the same transaction, {ref: commit id}.
+
+        Raises:
+            MemoryFault: git refused the transaction; nothing was changed.
+        """
+        for record in records:
+            if isinstance(record, Individual):
+                self.individuals[record.id] = record
+            elif isinstance(record, Decision):
+                self.decisions[record.id] = record
+            elif isinstance(record, Run):
+                self._run = record
+        touched = [r for r in records if isinstance(r, Individual)]
+        touched += [self.individuals[r.id] for r in records if isinstance(r, Decision)]
+        updates = self._notes.stage(
+            {_paths(r)[0]: (r.model_dump_json(by_alias=True) + "\n").encode() for r in records},
+            {i.commit: self.line(i) for i in touched},
+        )
+        move_refs(self._repo, {**updates, **(refs or {})})
+        for record in records:
+            self._store.put(_paths(record)[1], record)
+
+    def project(self) -> int:
+        """Bring the JSON files in line with git; the number of files that had to be written."""
+        records: list[Record] = [*self.individuals.values(), *self.decisions.values()]
+        if self._run is not None:
+            records.append(self._run)
+        return sum(self._store.put_if_changed(_paths(r)[1], r) for r in records) + self.project_derived()
+
+    def project_derived(self) -> int:
+        """Write what is derived from the records: each agent's memory and the lessons."""
+        if self._run is None:
+            return 0
+        written = self._store.put_if_changed("lessons.json", Lessons(lessons=self.lessons()))
+        return written + sum(
+            self._store.put_if_changed(f"agents/{card.name.lower()}.json", self.agent(card))
+            for card in self._run.agents
+        )
+
+    def mend_lines(self) -> bool:
+        """Write the readable notes anew where some are missing; True if so."""
+        if self._notes.count(LINES) >= len(self.individuals):
+            return False
+        move_refs(
+            self._repo, self._notes.stage({}, {i.commit: self.line(i) for i in self.individuals.values()})
+        )
+        return True
+
+    def lessons(self, before: int | None = None) -> tuple[Lesson, ...]:
+        """Lessons from the individuals born before ordinal ``before`` (all, if None)."""
+        return distil(self.born_before(before))
+
+    def agent(self, card: AgentCard, before: int | None = None) -> AgentMemory:
+        """What one agent remembers of the individuals born before ordinal ``before``."""
+        return memory_of(card.name, card.kind, card.temperament, self.born_before(before), self.decisions)
+
+    def born_before(self, ordinal: int | None) -> Iterable[Individual]:
+        """Individuals in order of birth."""
+        return [i for i in self.individuals.values() if ordinal is None or i.ordinal < ordinal]
+
+    def resolve(self, name: str) -> Individual:
+        """The individual of that id, unique prefix, or alias (``base``, ``main``, ``champion``).
+
+        Raises:
+            UnknownName: there is none, or more than one.
+        """
+        aliases = {"base": next(iter(self.individuals), None)}
+        if self._run is not None:
+            aliases |= {"main": self._run.incumbent, "champion": self._run.champion}
+        if name == "champion" and aliases.get(name) is None:
+            raise UnknownName("There is no champion: nothing has been proven better than the base yet.")
+        wanted = aliases.get(name) or name
+        if wanted in self.individuals:
+            return self.individuals[wanted]
+        matches = [i for i in self.individuals if i.startswith(wanted)] if wanted else []
+        if len(matches) == 1:
+            return self.individuals[matches[0]]
+        if matches:
+            some = ", ".join(matches[:5])
+            raise UnknownName(f'"{name}" is the beginning of {len(matches)} ids: {some}. Write more of it.')
+        raise UnknownName(
+            f'No individual has an id that begins with "{name}". '
+            f"darwin log lists them; {', '.join(ALIASES)} work too."
+        )
+
+    def line(self, individual: Individual) -> str:
+        """The readable line of ``refs/notes/darwin``: perplexity, MFU, verdict, decision."""
+        parts = []
+        trial = individual.trials[0] if individual.trials else None
+        if individual.status is Status.TRAINED and trial and trial.perplexity is not None:
+            words = f"{trial.split} perplexity {trial.perplexity:.3f} at {trial.budget}"
+            if "base" in individual.delta:
+                words += f" ({percent(individual.delta['base'])} to the base)"
+            parts.append(words)
+        else:
+            parts.append(individual.status + (f": {individual.reason}" if individual.reason else ""))
+        if trial and trial.mfu is not None:
+            parts.append(f"MFU {trial.mfu:.1%}")
+        if individual.verdict:
+            parts.append(describe_verdict(individual))
+        if individual.larger:
+            parts.append(describe_check(individual).removesuffix("."))
+        if individual.id in self.decisions:
+            decision = self.decisions[individual.id]
+            parts.append(
+                f"{decision.choice} by {decision.by}" + (f": {decision.reason}" * bool(decision.reason))
+            )
+        return f"{individual.id}: " + "; ".join(parts)
+
+    def _refuse_newer(self) -> None:
+        records: list[BaseModel] = [*self.individuals.values(), *self.decisions.values()]
+        newest = max((getattr(r, "schema_version", 0) for r in records), default=0)
+        if newest > SCHEMA:
+            raise MemoryFault(
+                f"This workspace was written by a newer darwin (record format {newest}, this one reads {SCHEMA}). "
+                "Upgrade darwin."
+            )
+
+
+def percent(effect: float) -> str:
+    """A difference of log perplexity as a signed percentage of perplexity, for example ``-12.3 %``."""
+    return f"{(perplexity(effect) - 1) * 100:+.1f} %"
+
+
+def describe_verdict(individual: Individual) -> str:
+    """A verdict in words, for example ``better than g000-base: -12.3 % [-13.0, -11.5] on 3 seeds``."""
+    verdict = individual.verdict
+    if verdict is None:
+        return "no verdict"
+    words = {
+        Outcome.BETTER: "better than",
+        Outcome.WORSE: "worse than",
+        Outcome.UNDECIDED: "undecided against",
+    }
+    text = f"{words[verdict.outcome]} {verdict.against}: {percent(verdict.effect)}"
+    if verdict.interval:
+        low, high = (percent(bound).removesuffix(" %") for bound in verdict.interval)
+        text += f" [{low}, {high}]"
+    text += f" on {len(verdict.seeds)} seed{'s' * (len(verdict.seeds) != 1)}"
+    return f"{text} ({verdict.note})" if verdict.note else text
+
+
+def describe_check(individual: Individual) -> str:
+    """What is known at a larger budget, in one sentence; also that nothing is."""
+    check = individual.larger
+    if check is None:
+        return "It is only known at the short budget; short trials flatter head starts."
+    words = f"At {check.budget}: {percent(check.effect)} to {check.against} on {len(check.seeds)} seeds"
+    words += f", against {percent(check.short_effect)} at the short budget"
+    return words + (": the gain fades." if check.fades else ".")
+
+
+def move_refs(repo: Repo, updates: Mapping[str, str]) -> None:
+    """Move refs in one transaction: all of them, or none.
+
+    Raises:
+        MemoryFault: git refused.
+    """
+    commands = ["start", *(f"update {ref} {oid}" for ref, oid in updates.items()), "prepare", "commit"]
+    try:
+        process = repo.git.update_ref("--stdin", as_process=True, istream=-1)
+        _, err = process.communicate(("\n".join(commands) + "\n").encode())
+    except (GitCommandError, OSError) as error:
+        raise MemoryFault(f"git could not write {', '.join(updates)}: {error}") from error
+    if process.returncode:
+        raise MemoryFault(f"git could not write {', '.join(updates)}: {err.decode(errors='replace').strip()}")

@@ -1,0 +1,333 @@
+"""The records every room speaks: what an individual is, what its trials measured, what was decided.
+
+Units: losses in nats per token, effects as differences of log perplexity (negative is better), times in
+seconds, memory in bytes. Unknown is ``None``, never 0. Records are frozen: a change makes a new record.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+"""Version of the record format; a store written by a newer one is refused."""
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Status(StrEnum):
+    """How far an individual got."""
+
+    BORN = "born"
+    REFUSED = "refused"  # a no-op, or a genome already known: never trained
+    FAILED = "failed"  # its trial did not come to a loss
+    DISQUALIFIED = "disqualified"  # an audit found it cheating
+    TRAINED = "trained"
+
+
+class TrialStatus(StrEnum):
+    """How a trial ended. Everything but ``ok`` is the candidate's doing, never darwin's."""
+
+    OK = "ok"
+    CRASHED = "crashed"  # a non-zero exit or a signal of its own
+    TIMED_OUT = "timed_out"  # the CPU or wall limit
+    OUT_OF_MEMORY = "out_of_memory"
+    FLOODED = "flooded"  # printed or wrote more than its bound
+    BAD_CHECKPOINT = "bad_checkpoint"  # none, or one that its own loader cannot read
+    BAD_LOGITS = "bad_logits"  # wrong shape, or not finite
+    DISQUALIFIED = "disqualified"  # its model sees what it must not, or training changed nothing
+    OVER_BUDGET = "over_budget"  # took more than its budget even after its tokens were corrected
+
+
+class Outcome(StrEnum):
+    """The outcome of a verdict."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    UNDECIDED = "undecided"
+
+
+class Trial(Record):
+    """One training run of one individual under one budget with one seed."""
+
+    seed: int
+    split: str = Field(description="val or test: the split whose loss is reported")
+    budget: str = Field(description="as the user wrote it, for example 20s, 200ktok or 1TFLOP")
+    tokens: int = Field(description="training tokens given to the script: what the budget buys it")
+    loss: float | None = Field(default=None, description="nats per token over the whole split")
+    perplexity: float | None = None
+    bits_per_byte: float | None = None
+    mfu: float | None = Field(default=None, description="flops_per_token x tokens_per_second / peak")
+    mfu_6n: float | None = Field(
+        default=None, description="6 x parameters x tokens_per_second / peak, as in papers; decides nothing"
+    )
+    flops_per_token: float | None = Field(default=None, description="matrix products, forward and backward")
+    tokens_per_second: float | None = Field(default=None, description="training tokens per billed second")
+    seconds: float | None = Field(
+        default=None,
+        description="the bill: CPU seconds of the training phase's process tree / slowdown (wall on a GPU)",
+    )
+    slowdown: float | None = Field(
+        default=None,
+        description="CPU seconds of the base's steps meanwhile / in generation 0; None: not measured",
+    )
+    judge_seconds: float | None = Field(default=None, description="CPU seconds of judging its split")
+    cpu_seconds: float | None = Field(default=None, description="CPU seconds of all the trial's phases")
+    peak_memory: int | None = Field(
+        default=None,
+        description="bytes of the training phase over what a process has that only imported torch",
+    )
+    parameters: int | None = None
+    status: TrialStatus = TrialStatus.OK
+    phase: str | None = Field(default=None, description="the phase that failed: smoke, train, probe or judge")
+    error: str | None = Field(default=None, description="the last lines it printed; untrusted text")
+
+
+class Expectation(Record):
+    """What an author expects of its change, before it is measured."""
+
+    log_perplexity: float | None = None
+    mfu: float | None = None
+
+
+class Verdict(Record):
+    """An individual against another one, from trials on the same seeds.
+
+    ``effect`` is the mean difference of log perplexity (negative is better), charged for any difference of
+    the mean bills; ``interval`` its interval at ``confidence`` (two-sided), from ``deviation`` (of one paired
+    difference, in nats, pooled over the run) with ``df`` degrees of freedom. ``number`` counts the run's verdicts.
+    """
+
+    against: str
+    outcome: Outcome
+    effect: float
+    interval: tuple[float, float] | None = None
+    confidence: float
+    seeds: tuple[int, ...]
+    deviation: float | None = None
+    df: int | None = None
+    number: int = 1
+    note: str | None = Field(default=None, description="why it is undecided, in one sentence")
+
+
+class Check(Record):
+    """An individual against the base at a larger budget, on fresh seeds: what of its gain is left there."""
+
+    against: str
+    budget: str
+    effect: float = Field(description="mean difference of validation log perplexity at the larger budget")
+    short_effect: float = Field(description="the same at the run's own budget")
+    seeds: tuple[int, ...]
+
+    @property
+    def fades(self) -> bool:
+        """Whether less than half of the gain is left."""
+        return self.effect > 0.5 * min(self.short_effect, 0.0)
+
+
+class Individual(Record):
+    """A genome at a commit, with its trials (design: the record)."""
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    id: str
+    ordinal: int = Field(description="how many were born before it in this workspace; the base is 0")
+    generation: int
+    commit: str
+    tree: str
+    code: str = Field(description="hash of the syntax trees: equal where only the layout differs")
+    parents: tuple[str, ...] = ()
+    owner: str | None = Field(default=None, description="the agent that owns the rewritten parent")
+    author: str | None = Field(default=None, description="the agent that wrote it; None for the base")
+    operator: str = Field(description="base, mutation or reseeded")
+    subject: str = ""
+    techniques: tuple[str, ...] = ()
+    settings: dict[str, tuple[Any, Any]] = Field(default_factory=dict, description="changed: (from, to)")
+    hypothesis: str = ""
+    expected: Expectation = Expectation()
+    shown: tuple[str, ...] = Field(default=(), description="records and lessons its author was given")
+    status: Status = Status.BORN
+    reason: str | None = Field(default=None, description="why it was refused, failed or disqualified")
+    trials: tuple[Trial, ...] = ()
+    delta: dict[str, float] = Field(default_factory=dict, description="log perplexity to parent and base")
+    verdict: Verdict | None = None
+    larger: Check | None = Field(
+        default=None, description="at a larger budget; None: only known at the short one"
+    )
+
+    @property
+    def loss(self) -> float | None:
+        """Validation loss on the seed that every individual is first measured on; None if there is none."""
+        return self.trials[0].loss if self.trials and self.trials[0].split == "val" else None
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Order of preference: lower validation loss first, then the earlier born; unmeasured ones last."""
+        return (math.inf if self.loss is None else self.loss), self.ordinal
+
+    @property
+    def mfu(self) -> float | None:
+        """MFU of that same trial."""
+        return self.trials[0].mfu if self.trials else None
+
+
+class Choice(StrEnum):
+    """What a person (or the approval policy) decided about a contender."""
+
+    MERGE = "merge"
+    REJECT = "reject"
+    DEFER = "defer"
+
+
+class Decision(Record):
+    """A decision of the gate on one contender."""
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    id: str = Field(description="the contender's id")
+    generation: int
+    choice: Choice
+    by: str = Field(description="the person's git identity, or auto")
+    reason: str = ""
+    incumbent: str = Field(description="the individual it was compared with")
+    merge_commit: str | None = None
+
+
+class Attempt(Record):
+    """One line of an agent's own memory: what it tried, on whose script, and what came of it."""
+
+    child: str
+    target: str = Field(description="the individual it rewrote")
+    owner: str = Field(description="the agent that owned it then")
+    techniques: tuple[str, ...] = ()
+    settings: dict[str, tuple[Any, Any]] = Field(default_factory=dict)
+    expected: Expectation = Expectation()
+    status: Status = Status.BORN
+    delta: float | None = Field(default=None, description="log perplexity against the target")
+    verdict: Outcome | None = None
+    decision: Choice | None = None
+    reason: str | None = Field(default=None, description="the failure, or the person's reason")
+
+
+class AgentMemory(Record):
+    """What one agent remembers (``memory/agents/<name>.json``)."""
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    name: str
+    kind: str
+    temperament: str
+    attempts: tuple[Attempt, ...] = ()
+
+
+class AgentCard(Record):
+    """Who an agent is."""
+
+    name: str
+    kind: str
+    temperament: str
+
+
+class ComparisonRow(Record):
+    """Base and champion on the same fresh seeds under one budget."""
+
+    budget: str
+    seeds: tuple[int, ...]
+    base_perplexity: float
+    champion_perplexity: float
+    change_percent: float = Field(description="of perplexity; negative is better")
+    interval_percent: tuple[float, float]
+    base_mfu: float | None
+    champion_mfu: float | None
+
+
+class Comparison(Record):
+    """The closing comparison: what the run achieved, on a split and seeds that chose nothing."""
+
+    split: str
+    base: str
+    champion: str
+    proven: bool = Field(description="whether a verdict had found it better; else it is only the best so far")
+    confidence: float
+    rows: tuple[ComparisonRow, ...] = Field(
+        description="by budget, the larger last: the last is the headline"
+    )
+    fades: bool | None = Field(
+        default=None,
+        description="whether less than half the gain is left at the larger budget; None: not tested",
+    )
+
+
+class Noise(Record):
+    """What luck alone does, from the base on several seeds in generation 0; losses in nats per token."""
+
+    seeds: tuple[int, ...]
+    deviation: float = Field(description="standard deviation of the base's validation loss over seeds")
+    df: int
+    per_log_time: float = Field(
+        default=0.0, description="nats by which the base's loss falls when it trains e times as long"
+    )
+
+
+class Run(Record):
+    """The state of an evolution: all that is needed to go on with it, next to the individuals.
+
+    ``settled`` counts the births whose results have already decided who survives; ``generation`` the
+    generations completed. ``population`` says which individual each agent owns now.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    seed: int
+    agents: tuple[AgentCard, ...]
+    budget: str
+    tokens: int = Field(description="what the budget buys the base")
+    batch: int
+    device: str
+    threads: int = 1
+    control: str | None = None
+    dataset: str = Field(description="sha256 of the data")
+    dataset_name: str
+    torch: str
+    peak_flops: float = Field(description="FLOP/s, calibrated (CPU) or tabled (GPU): the denominator of MFU")
+    pace: float | None = Field(
+        default=None,
+        description="CPU seconds of the base's reference steps in generation 0; None: no time budget",
+    )
+    noise: Noise | None = None
+    verdicts: int = Field(default=0, description="verdicts found so far: error is spent over them")
+    population: dict[str, str]
+    generation: int = 0
+    target: int | None = Field(default=None, description="generations asked for, while they are not complete")
+    settled: int = 0
+    main: str = Field(description="commit at the head of main")
+    incumbent: str
+    champion: str | None = None
+    last_gain: int = Field(default=0, description="the last generation whose contender was better")
+    test_uses: int = 0
+    comparison: Comparison | None = None
+    cpu_seconds: float = Field(default=0.0, description="of darwin, git and all trials together")
+
+
+class Lesson(Record):
+    """What the trials so far say about one technique or setting.
+
+    ``effect`` is the mean difference of log perplexity to the parent, over ``supporting`` and
+    ``contradicting`` trials together (each named by its individual's id).
+    """
+
+    id: str = Field(description="technique:<id> or setting:<name>:<up|down>")
+    effect: float | None
+    mfu: float | None
+    tried: int
+    failed: int
+    supporting: tuple[str, ...]
+    contradicting: tuple[str, ...]
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), infinity where that overflows."""
+    return math.exp(loss) if loss < 700 else math.inf

@@ -1,0 +1,117 @@
+"""The pace of this machine: a few steps of the base, run by a trusted server beside the trials.
+
+CPU seconds are not worth the same at all times: a neighbour on the same core, cache or clock makes every
+step dearer. What the base's own steps cost meanwhile, against what they cost in generation 0, is the slowdown by
+which a bill is divided.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from statistics import median
+
+from darwin.sandbox.box import Box, Sandbox
+from darwin.sandbox.contract import GENOME_TOML, Contract
+from darwin.sandbox.dataset import Dataset
+from darwin.sandbox.errors import BoxLost, SandboxError
+from darwin.sandbox.limits import Limits
+from darwin.sandbox.session import Failed, Session
+
+QUIET_SAMPLES = 9
+"""Samples in generation 0, whose median is what a slowdown is measured against."""
+
+
+class Pace:
+    """Samples the base's steps. Thread-safe; starts its server at the first sample.
+
+    ``quiet`` is the CPU seconds of a sample in generation 0 (None: it is measured at first use).
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        files: Mapping[str, bytes],
+        dataset: Dataset,
+        limits: Limits,
+        quiet: float | None,
+    ) -> None:
+        self.quiet = quiet
+        self._sandbox, self._files, self._dataset, self._limits = sandbox, files, dataset, limits
+        self._contract = Contract.parse(files[GENOME_TOML].decode())
+        self._lock, self._changing = threading.Lock(), threading.Lock()
+        self._session: Session | None = None
+        self._box: Box | None = None
+        self._samples: list[tuple[float, float]] = []  # (when, CPU seconds)
+        self._watchers = 0
+        self._watching: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    def sample(self) -> float:
+        """CPU seconds of one reference run now; raises ``SandboxError`` if the base no longer trains."""
+        with self._lock:
+            if self._session is None:
+                self._box = self._sandbox.open("pace", self._limits)
+                self._session = Session(self._box, self._contract, self._limits, "cpu", None)
+                self._session.begin(self._files)
+                self._run()  # the first one warms caches up
+            seconds = self._run()
+            self._samples.append((time.monotonic(), seconds))
+            return seconds
+
+    def settle(self) -> float:
+        """``quiet``, measured now where it is not known yet."""
+        with self._changing:
+            if self.quiet is None:
+                self.quiet = median(self.sample() for _ in range(QUIET_SAMPLES))
+            return self.quiet
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Sample now and then for as long as the block runs; blocks of several threads share the samples."""
+        with self._changing:
+            self._watchers += 1
+            if self._watching is None:
+                self._watching = threading.Thread(target=self._watch, name="pace", daemon=True)
+                self._watching.start()
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._watchers -= 1
+
+    def slowdown(self, since: float, least: int = 3) -> float:
+        """How much dearer the base's steps are since ``since`` (of ``time.monotonic``); samples more if there
+        are fewer than ``least``."""
+        quiet = self.settle()
+        while len(found := [seconds for when, seconds in list(self._samples) if when >= since]) < least:
+            self.sample()
+        return median(found) / quiet
+
+    def close(self) -> None:
+        """End the server; harmless the second time."""
+        self._closed.set()
+        if self._box is not None:
+            self._box.close()
+
+    def _watch(self) -> None:
+        with suppress(SandboxError):  # closed, or lost: who asks for the slowdown samples again and is told
+            pause = least = self._limits.pace_pause_seconds
+            while not self._closed.wait(pause):
+                if self._watchers:
+                    began = time.monotonic()
+                    self.sample()
+                    pause = max(least, self._limits.pace_pause_factor * (time.monotonic() - began))
+
+    def _run(self) -> float:
+        assert self._session is not None
+        data = {"train.bin": self._dataset.rotated(0, "pace"), "meta.json": self._dataset.meta_for_training()}
+        try:
+            most = self._limits.smoke_cpu_seconds
+            report = self._session.train("pace", data, 1, self._limits.pace_tokens, most)
+            self._session.check("pace", report, most)
+        except Failed as failed:
+            raise BoxLost(f"The base's reference steps failed: {failed.error}") from None
+        return report.cpu_seconds

@@ -1,0 +1,99 @@
+"""The training phase: find the tokens that a budget buys, train on them, and write the bill."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from darwin.memory.records import TrialStatus
+from darwin.sandbox.budget import MARGIN, OVER, Budget, Unit, guess, tokens_for_flops
+from darwin.sandbox.limits import Limits
+from darwin.sandbox.pace import Pace
+from darwin.sandbox.session import Failed, Inspected, Report, Session
+
+
+@dataclass
+class Training:
+    """One job's way through smoke and training. ``measured`` collects what goes into its ``Trial``.
+
+    ``data`` are the files of the train command's data folder; ``times`` is how many times the run's budget this
+    job has, and ``pace`` the clock of the machine, where the budget is one of time on a CPU.
+    """
+
+    session: Session
+    limits: Limits
+    device: str
+    pace: Pace | None
+    seed: int
+    data: Mapping[str, bytes] = field(repr=False)
+    times: int = 1
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    def smoke(self, tokens: int, vocab_size: int) -> tuple[Inspected, float]:
+        """A few steps and one window through the model they made; (what the model is like, CPU seconds)."""
+        most = self.limits.smoke_cpu_seconds
+        report = self.session.train("smoke", self.data, self.seed, tokens, most)
+        self.session.check("smoke", report, most)
+        return self.session.inspect("smoke", vocab_size), self._seconds(report)
+
+    def train(self, tokens: int) -> float:
+        """Train on exactly so many tokens; the bill in seconds, noted before the phase is checked."""
+        most, began = self.limits.train_cpu_seconds * self.times, time.monotonic()
+        with self.pace.beside() if self.pace else nullcontext():
+            report = self.session.train("train", self.data, self.seed, tokens, most)
+        slowdown = self.pace.slowdown(began) if self.pace else None
+        bill = self._seconds(report) / (slowdown or 1.0)
+        self.measured |= {
+            "tokens": tokens, "seconds": bill, "slowdown": slowdown, "peak_memory": report.peak_memory,
+        }  # fmt: skip
+        self.session.check("train", report, most)
+        self.measured["tokens_per_second"] = tokens / bill
+        return bill
+
+    def to_budget(self, budget: Budget, model: Inspected, smoked: tuple[int, float]) -> None:
+        """Train on the tokens that a budget buys this script; ``smoked`` is (tokens, CPU seconds) of its smoke run.
+
+        For a budget of time: a rehearsal guesses, and where the bill is more than ``MARGIN`` off, the tokens are
+        rescaled along the line through rehearsal and run, and it trains once more. Who is slow gets fewer tokens, and
+        nothing else happens to it. Who is still ``OVER`` the budget then does not keep to its tokens.
+        """
+        if budget.unit is Unit.TOKENS:
+            self.train(int(budget.amount))
+        elif budget.unit is Unit.FLOPS:
+            if not model.flops_per_token:
+                raise Failed(
+                    TrialStatus.CRASHED, "smoke", "Its FLOPs cannot be counted, and the budget is in FLOPs."
+                )
+            self.train(tokens_for_flops(budget, model.flops_per_token))
+        else:
+            seconds = budget.amount
+            rehearsed, tokens = self._rehearse(seconds, smoked)
+            bill = self.train(tokens)
+            if abs(bill / seconds - 1) > MARGIN:
+                bill = self.train(guess(seconds, tuple(sorted((rehearsed, (tokens, bill))))))  # type: ignore[arg-type]
+            if bill > seconds * (1 + OVER):
+                raise Failed(
+                    TrialStatus.OVER_BUDGET, "train",
+                    f"It took {bill:.1f} s of a budget of {budget} even after its tokens were corrected: its cost "
+                    "does not follow --max_tokens.",
+                )  # fmt: skip
+
+    def _rehearse(self, seconds: float, smoked: tuple[int, float]) -> tuple[tuple[int, float], int]:
+        """((tokens, billed seconds) of a short run, tokens guessed from it and from the smoke run)."""
+        few, cheap = smoked
+        factor = min(64.0, max(2.0, self.limits.rehearsal_share * seconds / max(cheap, 1e-3)))
+        tokens, began = int(few * factor), time.monotonic()
+        most = self.limits.smoke_cpu_seconds
+        if self.pace:
+            self.pace.sample()
+        report = self.session.train("rehearsal", self.data, self.seed, tokens, most)
+        self.session.check("rehearsal", report, most)
+        slowdown = self.pace.slowdown(began, least=4) if self.pace else 1.0
+        dear = self._seconds(report) / slowdown
+        return (tokens, dear), guess(seconds, ((few, cheap / slowdown), (tokens, dear)))
+
+    def _seconds(self, report: Report) -> float:
+        return report.cpu_seconds if self.device == "cpu" else report.wall_seconds

@@ -1,0 +1,264 @@
+"""An engine that is not as it must be: one sentence, exit code 2, nothing left behind. And what it is asked for."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import socketserver
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from darwin.config import Config
+from darwin.confinement import confined, recipe
+from darwin.sandbox import Limits, engine, image
+from darwin.sandbox.container import Container, Spec, require_gpus
+from darwin.sandbox.docker import DockerSandbox
+from darwin.sandbox.errors import EngineError
+from darwin.sandbox.limits import MiB
+from darwin.sandbox.population import AgentContainers
+from tests.engine import docker_sandbox, require_engine
+
+TEXT = "to be or not to be\n" * 1000
+
+
+def darwin(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "darwin", *arguments]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+def one_sentence(done: subprocess.CompletedProcess[str], words: str) -> None:
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def old_engine(tmp_path):
+    """Something on a socket that says it is Docker 19.03."""
+
+    class Old(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps({"Version": "19.03.15", "ApiVersion": "1.40"}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def address_string(self):
+            return "client"
+
+        def log_message(self, *_):
+            pass
+
+    with socketserver.ThreadingUnixStreamServer(str(tmp_path / "old.sock"), Old) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"unix://{tmp_path}/old.sock"
+        server.shutdown()
+
+
+def own_containers(client):
+    """This process's containers; other tests have theirs at the same time."""
+    return client.containers(all=True, filters={"label": f"{engine.LABEL}.owner={os.getpid()}"})
+
+
+def test_no_engine_is_said_with_what_to_do_and_leaves_nothing(tmp_path):
+    (tmp_path / "text.txt").write_text(TEXT)
+    arguments = ["evolve", "--sandbox", "docker", "--text", "text.txt"]
+    done = darwin(*arguments, cwd=tmp_path, DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+    one_sentence(done, "There is no Docker engine at")
+    assert "--sandbox process" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
+def test_an_engine_elsewhere_is_refused(tmp_path):
+    one_sentence(darwin("image", "build", cwd=tmp_path, DOCKER_HOST="tcp://127.0.0.1:2375"), "unix:// socket")
+
+
+def test_an_engine_that_is_too_old_is_named(old_engine, tmp_path):
+    one_sentence(darwin("image", "build", cwd=tmp_path, DOCKER_HOST=old_engine), "too old: version 19.03.15")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody without permission")
+def test_without_permission_the_group_is_named(client):
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        try:
+            engine.connect()
+        except EngineError as error:
+            os.write(write, str(error).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        said = pipe.read().decode()
+    assert "There is no permission on /var/run/docker.sock, which belongs to group" in said
+    assert "usermod -aG" in said
+
+
+def test_auto_takes_processes_without_an_engine_and_says_why(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    said: list[str] = []
+    with confined(Config(), tmp_path, lambda text, style="": said.append(text)) as found:
+        assert found.sandbox.name == "process"
+    (line,) = said
+    assert line.startswith("Trials run as plain processes, not in containers. There is no Docker engine at")
+
+
+def test_auto_never_falls_back_for_agents_that_ask_a_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setattr("darwin.confinement.TRUSTED", ())
+    said: list[str] = []
+    with pytest.raises(EngineError, match="Install and start one"), confined(Config(), tmp_path, said.append):
+        pass
+    tell = lambda text, style="": said.append(text)  # noqa: E731
+    with confined(Config(sandbox="process"), tmp_path, tell) as found:
+        assert found.sandbox.name == "process"
+    assert "your keys and your network in reach" in said[-1]
+
+
+def test_a_base_image_that_cannot_be_pulled_is_named(client, tmp_path):
+    done = darwin("image", "build", "--base", "nowhere.invalid/python:3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "The base image nowhere.invalid/python:3 cannot be pulled (BASE_IMAGE of" in done.stderr
+
+
+def test_a_failing_build_shows_its_last_lines_and_leaves_nothing(client):
+    before = len(client.images(all=True)), len(own_containers(client))
+    broken = image.Recipe({}, Config.base_image)
+    with pytest.raises(EngineError, match="The image cannot be built: COPY failed") as error:
+        image.build(client, broken)
+    assert "Its last lines:" in str(error.value) and "COPY sandbox/inside/" in str(error.value)
+    assert (len(client.images(all=True)), len(own_containers(client))) == before
+
+
+def test_a_full_disk_is_said_as_such():
+    said = image._failed(
+        recipe(), "write /var/lib/docker/x: no space left on device", ["Step 6/11 : RUN pip"]
+    )
+    assert said.startswith("There is no disk left to build the image.")
+
+
+def test_gpus_without_a_gpu_runtime_are_refused(client):
+    before = len(own_containers(client))
+    if "nvidia" in client.info()["Runtimes"]:
+        pytest.skip("this engine has a GPU runtime")
+    with pytest.raises(EngineError, match="--gpus 0 needs a GPU runtime"):
+        require_gpus(client, ("0",))
+    sandbox = docker_sandbox(gpus=("0",))
+    with pytest.raises(EngineError, match="--gpus 0 needs a GPU runtime"):
+        sandbox.open("one", Limits())
+    sandbox.close()
+    assert len(own_containers(client)) == before
+
+
+def test_a_runtime_that_the_engine_does_not_know_is_refused(client):
+    sandbox = docker_sandbox(runtime="runsc-of-nobody")
+    with pytest.raises(EngineError, match="runsc-of-nobody"):
+        sandbox.open("one", Limits())
+    sandbox.close()
+
+
+def test_the_image_is_small_and_not_built_again_without_a_change(client):
+    _, tag = require_engine()
+    said: list[str] = []
+    assert image.build(client, recipe(), said.append) == tag and said == []
+    assert image.size(client, tag) < 1.6e9
+    assert recipe("another").tag != tag
+    history = "".join(str(layer) for layer in client.history(tag))
+    assert "OPENAI" not in history
+
+
+def test_prune_removes_images_of_earlier_versions_and_not_the_present_one(client):
+    _, tag = require_engine()
+    for _ in client.build(
+        fileobj=image._context(recipe()), custom_context=True, dockerfile="Dockerfile.agent", rm=True,
+        buildargs=recipe().arguments, labels={"darwin.image": "x", "old": "1"}, tag="darwin-agent:old", decode=True,
+    ):  # fmt: skip
+        pass
+    removed = [name for name, _ in image.prune(client, tag)]
+    assert "darwin-agent:old" in removed
+    assert image.exists(client, tag) and not image.exists(client, "darwin-agent:old")
+
+
+def test_an_agent_in_its_container_answers_as_it_would_here(client):
+    from darwin.agents import program
+
+    _, tag = require_engine()
+    task = {
+        "kind": "rules", "seed": 3, "child": "g001-ada-1", "attempt": 0, "temperament": "bold", "context": 64,
+        "techniques": [], "settings": {"learning_rate": 0.001, "n_embd": 128, "n_head": 4}, "fixed": [],
+        "lessons": {}, "own": {},
+    }  # fmt: skip
+    agents = AgentContainers(client, tag, "tests")
+    ada, grace = agents.launch("Ada"), agents.launch("Grace")
+    assert ada(task) == grace(task) == program(task)
+    found = {
+        one.name: one for one in engine.containers(client) if one.role == "agent" and one.owner == os.getpid()
+    }
+    assert {"darwin-tests-ada", "darwin-tests-grace"} <= set(found)
+    client.kill(found["darwin-tests-ada"].id)
+    assert ada(task) == program(task)  # a new container
+    assert agents.cpu_seconds() > 0
+    agents.close()
+    assert not [one for one in engine.containers(client) if one.role == "agent" and one.owner == os.getpid()]
+
+
+def test_a_gateway_can_be_reached_by_its_socket_and_nothing_else_is_shared(client, tmp_path):
+    _, tag = require_engine()
+    tmp_path.chmod(0o755)
+    talk = (
+        "import os, socket, struct; s = socket.socket(1); s.connect('/gateway/sock'); said = s.recv(9)\n"
+        "os.write(1, struct.pack('>IQ', 2, len(said)) + b'{}' + said)"
+    )
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "sock"))
+        (tmp_path / "sock").chmod(0o666)
+        server.listen()
+        spec = Spec(
+            tag,
+            ("python3", "-c", talk),
+            {"/tmp": MiB},
+            128 * MiB,
+            16,
+            MiB,
+            mounts={str(tmp_path): "/gateway"},
+        )
+        container = Container(client, spec, "darwin-tests-gateway", engine.labels("tests", "agent", "Ada"))
+        peer, _ = server.accept()
+        with peer:
+            peer.send(b"hello")
+            assert container.receive(30) == ({}, b"hello")
+        container.close()
+
+
+def test_doctor_tries_the_network_and_its_exit_code_tells(client, tmp_path):
+    require_engine()
+    done = darwin("doctor", "--sandbox", "docker", "--json", cwd=tmp_path, OPENAI_API_KEY="sk-never-shown")
+    found = {one["what"]: one for one in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 0, done.stdout
+    assert {"engine", "limits", "runtime", "leftovers", "network", "hardening", "image", "torch", "data", "git", "key",
+            "disk"} == set(found)  # fmt: skip
+    assert (found["network"]["level"], found["hardening"]["level"]) == ("ok", "ok")
+    assert "sk-never-shown" not in done.stdout + done.stderr
+    broken = darwin("doctor", "--sandbox", "docker", cwd=tmp_path, DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+    assert broken.returncode == 1
+    assert "error    engine" in broken.stdout and "Install and start one" in broken.stdout
+
+
+def test_sweep_says_what_it_removed(client, tmp_path):
+    sandbox: DockerSandbox = docker_sandbox()
+    box = sandbox.open("living", Limits())
+    done = darwin("sandbox", "sweep", cwd=tmp_path)
+    assert done.returncode == 0 and "of living runs stay" in done.stdout
+    assert box.container in {one.id for one in engine.containers(client)}
+    sandbox.close()

@@ -1,0 +1,23 @@
+"""One finished evolution over the laboratory, shared by the tests that only read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from darwin.evolution import Evolution
+from darwin.loop import evolve
+from tests.evolve.laboratory import data_set, start
+
+
+@pytest.fixture
+def data(clean_environment: Path, tmp_path: Path) -> Path:
+    return data_set(tmp_path)
+
+
+@pytest.fixture
+def evolved(data: Path, tmp_path: Path) -> Evolution:
+    evolution = start(tmp_path / "w", data, agents="rules:4", budget="20s")
+    evolve(evolution, 3)
+    return evolution
