@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from darwin.agents.briefing import Briefing
 from darwin.memory.records import AgentMemory, Expectation, Lesson
 
 Number = int | float
@@ -20,7 +21,8 @@ class Task:
     """All that an agent is given to rewrite another agent's script.
 
     ``files`` are the evolvable sources by name, ``fixed`` the settings that a trial sets itself, ``context`` the
-    judged window in tokens, ``applied`` the ids of techniques already in the target's lineage.
+    judged window in tokens, ``applied`` the ids of techniques already in the target's lineage. ``briefing`` is for
+    agents that ask a model; ``told`` says why this child's earlier proposals were not taken.
     """
 
     child: str
@@ -36,6 +38,8 @@ class Task:
     applied: tuple[str, ...]
     lessons: tuple[Lesson, ...]
     own: AgentMemory
+    briefing: Briefing | None = None
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Proposal:
     techniques: tuple[str, ...] = ()
     settings: Mapping[str, tuple[Number, Number]] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
+    family: str | None = None
 
 
 class Agent(Protocol):

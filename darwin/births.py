@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
-from darwin.agents import Proposal, Refused, Task, fingerprint, rewrite
+from darwin.agents import Agent, Proposal, Refused, Task, fingerprint, rewrite
+from darwin.agents.chat import ASKED_AGAIN, ChatAgent
+from darwin.briefing import brief
 from darwin.evolution import Evolution
-from darwin.lineage import individual_ref, text_files
-from darwin.memory.records import AgentCard, Expectation, Individual, Status
+from darwin.genome import evolvable
+from darwin.lineage import individual_ref
+from darwin.memory.records import AgentCard, AgentMemory, Expectation, Individual, Status
+from darwin.repairs import repaired
 from darwin.sandbox import Contract
 from darwin.variation import Birth
 
@@ -31,13 +36,16 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
     return [evolution.memory.individuals[birth.id] for birth in births]
 
 
-def _write(evolution: Evolution, birth: Birth, before: int) -> Individual:
+def task_for(evolution: Evolution, birth: Birth, before: int) -> Task:
+    """What a birth's author is given: the target's script, and what is known from births before ordinal ``before``."""
     memory, target = evolution.memory, evolution.memory.individuals[birth.target]
     files = evolution.workspace.lineage.files(target.commit)
     contract = Contract.parse(files["genome.toml"].decode())
     agent = evolution.agents[birth.author]
     card = AgentCard(name=agent.name, kind=agent.kind, temperament=agent.temperament)
-    task = Task(
+    remembers = evolution.run.control != "no-memory"
+    nothing = AgentMemory(name=agent.name, kind=agent.kind, temperament=agent.temperament)
+    return Task(
         child=birth.id,
         attempt=0,
         agent=agent.name,
@@ -49,17 +57,41 @@ def _write(evolution: Evolution, birth: Birth, before: int) -> Individual:
         fixed=tuple(sorted(contract.settings_set_by_trial)),
         context=contract.context,
         applied=techniques_of(target, memory.individuals),
-        lessons=memory.lessons(before),
-        own=memory.agent(card, before),
+        lessons=memory.lessons(before) if remembers else (),
+        own=memory.agent(card, before) if remembers else nothing,
     )
+
+
+def _write(evolution: Evolution, birth: Birth, before: int) -> Individual:
+    memory, agent = evolution.memory, evolution.agents[birth.author]
+    files = evolution.workspace.lineage.files(memory.individuals[birth.target].commit)
+    task = task_for(evolution, birth, before)
     known = {i.code for i in memory.individuals.values()}
+    errors: tuple[str, ...] = ()
     try:
-        proposal = rewrite(agent, task, known.__contains__)
+        if isinstance(agent, ChatAgent):
+            evolution.screen.say(
+                f"{birth.id:14} {agent.name} asks {agent.member.model} about {birth.target}."
+            )
+            task = replace(task, briefing=brief(evolution, birth, before))
+            proposal = rewrite(agent, task, known.__contains__, attempts=ASKED_AGAIN + 1)
+            proposal, errors = repaired(evolution, agent, task, proposal, files)
+        else:
+            proposal = rewrite(agent, task, known.__contains__)
         status, reason = Status.BORN, None
     except Refused as refusal:
         proposal, status, reason = refusal.proposal, Status.REFUSED, refusal.reason
     written = {**files, **{path: text.encode() for path, text in proposal.files.items()}}
-    return _commit(evolution, birth, written, proposal, status, reason)
+    child = _commit(evolution, birth, written, proposal, status, reason)
+    return _with_model(evolution, child, agent, errors)
+
+
+def _with_model(evolution: Evolution, child: Individual, agent: Agent, errors: tuple[str, ...]) -> Individual:
+    """The child with what its model was, cost and had to repair."""
+    if not isinstance(agent, ChatAgent) or evolution.gateway is None:
+        return child
+    usage = evolution.gateway.ledger.total(child=child.id)
+    return child.model_copy(update={"model": agent.member.model, "usage": usage, "repairs": errors})
 
 
 def _copy(evolution: Evolution, birth: Birth) -> Individual:
@@ -129,15 +161,10 @@ def _commit(
         hypothesis=proposal.hypothesis,
         expected=expected,
         shown=proposal.shown,
+        family=proposal.family,
         status=status,
         reason=reason,
     )
-
-
-def evolvable(files: Mapping[str, bytes]) -> dict[str, str]:
-    """The sources of a genome that its contract allows to be rewritten, as text."""
-    contract = Contract.parse(files["genome.toml"].decode())
-    return text_files({path: files[path] for path in contract.files})
 
 
 def techniques_of(individual: Individual, individuals: dict[str, Individual]) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from darwin.agents.members import STYLES
 from darwin.errors import UsageError
 from darwin.sandbox.budget import Budget, BudgetError
 
 APPROVALS = ("ask", "auto", "defer")
-CONTROLS = ("reseeded",)
+CONTROLS = ("reseeded", "no-memory")
 SANDBOXES = ("auto", "docker", "process")
 
 
@@ -23,6 +24,9 @@ class Config:
 
     seed: int = 1
     agents: str = "rules:6"
+    model: str = ""
+    style: str = "diff"
+    max_cost: float | None = None
     batch: int = 2
     budget: str = "10s"
     control: str | None = None
@@ -46,6 +50,7 @@ class Config:
 SECTIONS = {
     "evolution": ("seed", "agents", "batch", "budget", "control"),
     "data": ("data",),
+    "models": ("model", "style", "max_cost"),
     "run": (
         "workers",
         "device",
@@ -63,10 +68,13 @@ FIXED = (*SECTIONS["evolution"], *SECTIONS["data"], "device")
 
 COMMENTS = {
     "seed": "everything random follows from it",
-    "agents": "kind:count, separated by commas; each agent owns one script",
+    "agents": "kind:count, separated by commas, or agents.toml; each agent owns one script",
+    "model": "what agents of kind openai ask, unless agents.toml says it",
+    "style": "how they write edits: diff, file, chunks, or settings (for small models)",
+    "max_cost": "stop when models have cost so many dollars in all",
     "batch": "births between two updates of the population",
     "budget": "training of every trial: 20s (time of this device), 200ktok (tokens) or 1TFLOP",
-    "control": 'a control experiment: "reseeded" (unedited copies, reseeded)',
+    "control": 'a control experiment: "reseeded" (unedited copies, reseeded), "no-memory"',
     "data": "folder of train.bin, val.bin, test.bin and meta.json, made by darwin prepare",
     "workers": "trials at a time, one thread each",
     "device": "cpu or cuda",
@@ -85,6 +93,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "workers": (int,),
     "patience": (int,),
     "seconds": (int, float),
+    "max_cost": (int, float),
 }
 
 
@@ -125,10 +134,17 @@ def check(config: Config, where: str = "") -> Config:
         wanted = TYPES.get(field.name, (str,))
         if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
             raise UsageError(f"{prefix}{field.name} = {value!r} is not of the expected type.")
-    for name, accepted in (("approve", APPROVALS), ("control", (None, *CONTROLS)), ("sandbox", SANDBOXES)):
+    for name, accepted in (
+        ("approve", APPROVALS),
+        ("control", (None, *CONTROLS)),
+        ("sandbox", SANDBOXES),
+        ("style", STYLES),
+    ):
         if getattr(config, name) not in accepted:
             words = ", ".join(a for a in accepted if a)
             raise UsageError(f'{prefix}--{name} "{getattr(config, name)}" is unknown. Known are: {words}.')
+    if config.max_cost is not None and not config.max_cost > 0:
+        raise UsageError(f"{prefix}--max-cost {config.max_cost}: a sum above 0 is needed.")
     for name in ("batch", "workers", "patience"):
         value = getattr(config, name)
         if value is not None and value < 1:

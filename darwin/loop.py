@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from darwin import closing, gate, noise, plan, selection, variation, verdicts
+from darwin import closing, gate, noise, plan, selection, spending, variation, verdicts
+from darwin.analysis import analyse
 from darwin.births import bear
 from darwin.evolution import Evolution
 from darwin.lineage import population_refs
@@ -34,8 +35,10 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
             births = next_births(evolution, generation)
             children = bear(evolution, births)
             measure(evolution, [Wanted(child, evolution.seeds("selection", 1)[0]) for child in children])
+            analyse(evolution, children)
             settle(evolution, births)
         evolution.screen.generation(generation, memory)
+        spending.announce(evolution, target)
         contender = verdicts.contender(evolution.run, memory.individuals)
         if contender is not None:
             meet(evolution, contender)
@@ -138,6 +141,9 @@ def _enough(evolution: Evolution) -> bool:
     run, patience = evolution.run, evolution.workspace.config.patience
     if evolution.out_of_time():
         evolution.screen.say("Stopping here: the time given with --for is used up.")
+        return True
+    if evolution.gateway is not None and evolution.gateway.stopped:
+        evolution.screen.say(f"Stopping here: {evolution.gateway.stopped}.")
         return True
     if patience is not None and run.generation - run.last_gain >= patience:
         evolution.screen.say(f"Stopping here: {patience} generations without a better script (--patience).")
