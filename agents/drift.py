@@ -251,12 +251,12 @@ def _places(search: Sequence[str], lines: Sequence[str]) -> tuple[list[int], tup
         if found:
             return found, None
     margin = _margin(search)
-    wanted = [_even(line)[len(_even(margin)) :] for line in search]
+    wanted = [_even(line)[len(margin) :] for line in search]
     found, shifts = [], []
     for i in range(len(lines) - len(wanted) + 1):
         window = lines[i : i + len(wanted)]
         its = _margin(window)
-        if [_even(line)[len(_even(its)) :] for line in window] == wanted:
+        if [_even(line)[len(its) :] for line in window] == wanted:
             found.append(i)
             shifts.append((margin, its))
     return found, shifts[0] if shifts else None

@@ -67,7 +67,7 @@ def smoke(job: Job, **_: object) -> Trial:
     for path, data in sorted(job.files.items()):
         for number, line in enumerate(data.decode().splitlines(), start=1):
             if PLANTED in line:
-                error = f'  File "{path}", line {number}\n    {line.strip()}\nNameError: name {PLANTED!r} is not defined'
+                error = f'  File "{path}", line {number}\nNameError: name {PLANTED!r} is not defined'
                 common = {"seed": job.seed, "split": job.split, "budget": job.budget, "tokens": 1000}
                 return Trial(
                     **common, status=TrialStatus.CRASHED, phase="smoke", error=error, cpu_seconds=1.0
