@@ -11,9 +11,10 @@ from rich.text import Text
 from typer import TyperException
 
 from darwin.agents.errors import AgentError
-from darwin.cli import image, sandbox
+from darwin.cli import agents, image, sandbox
 from darwin.cli.audit import audit
 from darwin.cli.calibrate import calibrate
+from darwin.cli.cost import cost
 from darwin.cli.doctor import doctor
 from darwin.cli.evolve import evolve, init
 from darwin.cli.prepare import prepare
@@ -32,8 +33,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evolve, init, prepare, review, status, log, show, audit, calibrate, doctor):
+for command in (evolve, init, prepare, review, status, log, show, cost, audit, calibrate, doctor):
     app.command()(command)
+app.add_typer(agents.app, name="agents")
 app.add_typer(image.app, name="image", help="The image that agents and trials run from.")
 app.add_typer(sandbox.app, name="sandbox")
 
