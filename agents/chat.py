@@ -30,7 +30,7 @@ ASKED_AGAIN = 2  # times, for a child that is nothing new or cannot be applied
 SMALL_TOKENS = 2_000  # a prompt in the style for small models
 ERROR_TOKENS = 2_500  # of a traceback
 LONGEST_SUBJECT = 72
-HALVINGS = 3  # of the prompt, where a model finds it too long
+SHORTENINGS = 4  # of the prompt to 0.7 of its length, where a model finds it too long
 
 TEMPERAMENTS = {
     "optimizer-minded": "you look first at the optimizer, the schedule and the batch",
@@ -206,8 +206,11 @@ class ChatAgent:
 
     def _shrinking(self, task: Task) -> Iterator[tuple[list[dict[str, str]], tuple[str, ...]]]:
         """(messages, what they show): the prompt in its full length, then shorter and shorter."""
-        for halved in range(HALVINGS + 1):
-            yield self._prompt(task, self.member.prompt_tokens >> halved, f"answer-{self._style}", task.files)
+        tokens = self.member.prompt_tokens
+        for _ in range(SHORTENINGS + 1):
+            messages, shown = self._prompt(task, tokens, f"answer-{self._style}", task.files)
+            yield messages, shown
+            tokens = round(0.7 * min(tokens, sum(count(message["content"]) for message in messages)))
 
     @property
     def _style(self) -> str:

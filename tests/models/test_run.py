@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from darwin.agents.errors import AgentError, ModelsStopped
+from darwin.agents.ledger import Allowance
 from darwin.errors import UsageError
 from darwin.loop import evolve
 from darwin.memory.records import Status
@@ -33,7 +34,7 @@ def test_a_limit_ends_the_generation_cleanly_with_what_was_achieved(models):
     with ScriptedServer(Brain(99)) as server:
         agents = {"agents": "openai:2", "max_cost": None}
         with models(server, **agents) as run:
-            run.evolution.gateway.ledger._whole = type(run.evolution.gateway.ledger._whole)(calls=6)
+            run.evolution.gateway.ledger._whole = Allowance(calls=6)
             evolve(run.evolution, 5)
             memory = run.evolution.memory
             assert run.evolution.run.generation == 2 and len(server.requests) == 6
@@ -50,12 +51,7 @@ def test_an_answer_that_is_never_usable_costs_that_child_alone(models):
     brain = Brain(99)
 
     def script(body):
-        system, user = texts(body)
-        return (
-            "I would rather not."
-            if "You are Ada," in system and role_of(system) == "researcher"
-            else brain(body)
-        )
+        return "I would rather not." if "You are Ada, one" in texts(body)[0] else brain(body)
 
     with ScriptedServer(script) as server, models(server, agents="openai:2") as run:
         evolve(run.evolution, 1)
@@ -83,11 +79,8 @@ def test_a_lost_endpoint_costs_its_children_and_then_ends_the_run(models, waits)
 
 def test_a_wrong_key_stops_before_anything_is_spent(models):
     with ScriptedServer(Brain(), key="sk-another") as server:
-        with (
-            pytest.raises(ModelsStopped, match="does not accept the key") as stopped,
-            models(server, agents="openai:2"),
-        ):
-            pass
+        with pytest.raises(ModelsStopped, match="not accept the key") as stopped:
+            models(server, agents="openai:2").__enter__()
         assert server.requests == [] and KEY not in str(stopped.value)
 
 
@@ -111,17 +104,13 @@ def test_a_prompt_too_long_for_the_model_is_made_shorter(models):
 
     def script(body):
         sizes.append(len(body["messages"][1]["content"]))
-        if (
-            role_of(texts(body)[0]) == "researcher"
-            and "- " in texts(body)[1].partition("Propose")[0][-2500:]
-            and len(sizes) % 2
-        ):
+        if "Published ideas that may fit" in texts(body)[1]:
             return failure(400, "maximum context length exceeded", code="context_length_exceeded")
         return brain(body)
 
     with ScriptedServer(script) as server, models(server, agents="openai:2") as run:
         evolve(run.evolution, 1)
-        assert any(later < earlier for earlier, later in zip(sizes, sizes[1:], strict=False))
+        assert sizes[1] < sizes[0]
         assert all(i.status is not Status.REFUSED for i in run.evolution.memory.individuals.values())
 
 
@@ -233,9 +222,7 @@ def test_a_hint_a_persons_decision_and_an_own_prompt_reach_the_model(models):
         folder = run.evolution.workspace.folder
         (folder / "hint.md").write_text("Look at the warm-up, please.\n")
         (folder / "prompts").mkdir()
-        (folder / "prompts/analyst.md").write_text(
-            "My own analyst, whose task it is: a change has been tried. {{mark}}\n"
-        )
+        (folder / "prompts/analyst.md").write_text("My own analyst: a change has been tried. {{mark}}\n")
         evolve(run.evolution, 1)
         proposals = [texts(b) for b in server.requests if role_of(texts(b)[0]) == "researcher"]
         assert all("Look at the warm-up, please." in user for _, user in proposals)
