@@ -48,8 +48,7 @@ OWN_PAIRS = 3
 """Pairs from which their own deviation alone may decide."""
 
 EQUAL = 0.05
-"""Share by which the bill of who is ahead may exceed the other's: beyond, no verdict is given. Who is ahead in spite of a
-shorter bill is ahead."""
+"""Share by which the bill of who is ahead may exceed the other's: beyond, no verdict is given."""
 
 CONFIDENCE = 0.98
 """Of the two-sided intervals of the closing comparison."""
