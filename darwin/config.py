@@ -24,7 +24,7 @@ class Config:
     seed: int = 1
     agents: str = "rules:6"
     batch: int = 2
-    budget: str = "10s"
+    budget: str = "20s"
     control: str | None = None
     data: str = ""
     workers: int = max(1, min(os.cpu_count() or 1, 8))

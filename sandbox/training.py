@@ -58,7 +58,7 @@ class Training:
 
         For a budget of time: a rehearsal guesses, and where the bill is more than ``MARGIN`` off, the tokens are
         rescaled along the line through rehearsal and run, and it trains once more. Who is slow gets fewer tokens, and
-        nothing else happens to it. Who is still ``OVER`` the budget then does not keep to its tokens.
+        nothing else happens to it. Who by both bills is still ``OVER`` the budget does not keep to its tokens.
         """
         if budget.unit is Unit.TOKENS:
             self.train(int(budget.amount))
@@ -73,7 +73,10 @@ class Training:
             rehearsed, tokens = self._rehearse(seconds, smoked)
             bill = self.train(tokens)
             if abs(bill / seconds - 1) > MARGIN:
-                bill = self.train(guess(seconds, tuple(sorted((rehearsed, (tokens, bill))))))  # type: ignore[arg-type]
+                corrected = guess(seconds, tuple(sorted((rehearsed, (tokens, bill)))))  # type: ignore[arg-type]
+                again = self.train(corrected)
+                # A bill has noise of its own: what both runs together say of the price of a token decides.
+                bill = min(again, (bill + again) / (tokens + corrected) * corrected)
             if bill > seconds * (1 + OVER):
                 raise Failed(
                     TrialStatus.OVER_BUDGET, "train",
@@ -101,11 +104,9 @@ class Training:
     def _rehearsal(self, tokens: int) -> tuple[float, float]:
         """(bill in seconds, slowdown) of a short run."""
         most, began = self.limits.smoke_cpu_seconds, time.monotonic()
-        if self.pace:
-            self.pace.sample()
         report = self.session.train("rehearsal", self.data, self.seed, tokens, most)
         self.session.check("rehearsal", report, most)
-        slowdown = self.pace.slowdown(began, least=4) if self.pace else 1.0
+        slowdown = self.pace.slowdown(began) if self.pace else 1.0
         return self._seconds(report) / slowdown, slowdown
 
     def _seconds(self, report: Report) -> float:

@@ -19,6 +19,7 @@ from darwin.evolution import Evolution
 from darwin.gate import waiting
 from darwin.loop import evolve as run_loop
 from darwin.memory.records import Comparison
+from darwin.plan import spent
 from darwin.sandbox import SandboxError
 from darwin.screen import Screen, counted
 from darwin.tables import show_comparison
@@ -242,7 +243,11 @@ def _end(evolution: Evolution, comparison: Comparison | None) -> None:
     else:
         screen.say("")
         show_comparison(screen, comparison, evolution.memory)
-    screen.say(f"CPU seconds in all: {run.cpu_seconds:,.0f}.")
+    parts = [
+        f"{name} {seconds / run.cpu_seconds:.0%}"
+        for name, seconds in spent(run, evolution.memory.individuals).items()
+    ]
+    screen.say(f"CPU seconds in all: {run.cpu_seconds:,.0f} (trials: {', '.join(parts)}).")
     where = f" -C {folder}"
     if waiting(evolution.memory):
         screen.say(f"To merge or reject it:  darwin review{where}", "bold")

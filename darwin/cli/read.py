@@ -13,6 +13,7 @@ from darwin.gate import waiting
 from darwin.memory import Memory
 from darwin.memory.memory import describe_check, describe_verdict, percent
 from darwin.memory.records import Status
+from darwin.plan import spent
 from darwin.screen import Screen, counted, safe, safe_line
 from darwin.tables import log_table, numbers, outcome, show_comparison
 from darwin.workspace import locate, open_workspace
@@ -65,6 +66,7 @@ def summary(memory: Memory) -> dict[str, Any]:
             "population": [],
             "counts": {},
             "cpu_seconds": None,
+            "spent": {},
         }
     run = memory.run
     counts = Counter(i.status.value for i in memory.individuals.values())
@@ -77,6 +79,7 @@ def summary(memory: Memory) -> dict[str, Any]:
         "population": list(run.population.values()),
         "counts": {status.value: counts.get(status.value, 0) for status in Status},
         "cpu_seconds": run.cpu_seconds,
+        "spent": {name: round(seconds, 1) for name, seconds in spent(run, memory.individuals).items()},
         "test_uses": run.test_uses,
     }
     if run.comparison:

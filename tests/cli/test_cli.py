@@ -118,7 +118,7 @@ def test_a_workspace_in_use_is_named_with_its_process(finished):
 def test_a_setting_that_would_make_scripts_incomparable_is_refused(finished):
     done = darwin("evolve", "--budget", "1ktok", cwd=finished)
     assert done.returncode == 2
-    assert "begun with budget = '10s'" in done.stderr
+    assert "begun with budget = '20s'" in done.stderr
 
 
 def test_status_has_what_scripts_rely_on(finished):

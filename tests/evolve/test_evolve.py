@@ -13,6 +13,7 @@ from darwin.evolution import Evolution
 from darwin.gate import waiting
 from darwin.loop import evolve
 from darwin.memory.records import Choice, Outcome, Status
+from darwin.plan import spent
 from tests.evolve.laboratory import start
 
 
@@ -120,6 +121,16 @@ def test_verdicts_use_seeds_that_chose_nothing(evolved):
         closing = {t.seed for t in individual.trials if t.split == "test"}
         deciding = {t.seed for t in individual.trials if t.split == "val" and t.budget == evolved.run.budget}
         assert not closing & deciding
+
+
+def test_every_trial_is_accounted_to_one_purpose(evolved):
+    people = evolved.memory.individuals
+    found = spent(evolved.run, people)
+    children = [i for i in people.values() if i.parents]
+    assert found["children"] == sum(t.cpu_seconds or 0 for i in children for t in i.trials[:1])
+    runs = {(i.id, t.seed, t.budget): t.cpu_seconds or 0 for i in people.values() for t in i.trials}
+    assert sum(found.values()) == pytest.approx(sum(runs.values()))
+    assert all(found[purpose] > 0 for purpose in ("luck", "verdicts", "larger budget", "closing"))
 
 
 def test_equal_seeds_give_equal_commits_and_losses_whatever_the_workers(data, tmp_path):
