@@ -6,7 +6,8 @@ or hurts, and under ``## Edits`` the blocks that apply it (edits.py). The effect
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 
 from darwin.agents import edits
 from darwin.agents.errors import EditError, KnowledgeError
+from darwin.memory.effects import Prior
 from darwin.memory.records import Expectation
 
 FOLDER = Path(__file__).resolve().parent / "knowledge"
@@ -161,3 +163,30 @@ def _number(name: str, front: Mapping[str, Any], key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise KnowledgeError(f'{name}: "{key}" is {value!r}, expected a number.')
     return float(value)
+
+
+def rivals(ids: Iterable[str]) -> tuple[str, str] | None:
+    """Two of these techniques that cannot join, if there are any."""
+    known = {technique.id: technique for technique in techniques()}
+    present = dict.fromkeys(ids)
+    found = ((one, two) for one in present if one in known for two in known[one].conflicts if two in present)
+    return next(found, None)
+
+
+SHORT_SD = 0.015
+"""Standard deviation of an effect that was measured once."""
+
+PER_LOG_TIME = 0.2
+"""Nats that the base gains from e times the tokens near 160 k of them: what a technique's price costs at equal time."""
+
+
+def priors() -> dict[str, Prior]:
+    """What is known of each technique before a run, by lesson id, at equal training time."""
+    return {f"technique:{technique.id}": prior(technique) for technique in techniques()}
+
+
+def prior(technique: Technique) -> Prior:
+    """What the front matter says of a technique's effect; a horizon that was not measured is unknown."""
+    effect, price = technique.effect, PER_LOG_TIME * math.log(technique.price)
+    short = None if effect.log_perplexity is None else (effect.log_perplexity + price, SHORT_SD)
+    return Prior(short=short, long=None, mfu=None if effect.mfu is None else (effect.mfu, 0.03))

@@ -53,7 +53,7 @@ def make(evolution: Evolution, target: int) -> Plan:
     spent = sum(len(i.verdict.seeds) for i in evolution.memory.individuals.values() if i.verdict)
     most = max(0, 2 + target * len(run.population) // 4 - spent)
     ending = 2 * closing.SEEDS * trial
-    if run.control is None:
+    if run.control != "reseeded":
         ending += 2 * closing.LARGER_SEEDS * (LARGER * training + 2 * judging + STARTING)
     return Plan(children, most, children * child, most * trial, ending)
 
@@ -67,7 +67,7 @@ def announce(evolution: Evolution, target: int) -> None:
     plan = make(evolution, target)
     larger = (
         ""
-        if run.control
+        if run.control == "reseeded"
         else f" and {2 * closing.LARGER_SEEDS} at {LARGER} x {run.budget} if there is a champion"
     )
     already = run.cpu_seconds
