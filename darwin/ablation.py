@@ -31,13 +31,16 @@ PAIRS = 2
 MOST = 3
 """Techniques that a run tries its champion without, at the larger budget."""
 
+CLOSE = 0.02
+"""Nats within which a run looks at a second pair: about two deviations of a difference at the larger budget."""
+
 SURE = 0.9
 """Chance of helping at the long horizon from which a technique of the champion is not doubted."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One idea's share in an individual: the log perplexity (negative is better) and MFU it adds there, on paired seeds.
+    """One idea's share in an individual: the log perplexity and MFU it adds there, on paired seeds.
 
     ``without`` is the individual that lacks it; None, with a ``note``, where it cannot be taken out or fails without.
     """
@@ -88,11 +91,15 @@ def _doubt(expected: Estimate, long: bool) -> float:
 
 
 def ablate(
-    evolution: Evolution, individual: Individual, ideas: Sequence[tuple[str, Estimate]], times: int = 1
+    evolution: Evolution,
+    individual: Individual,
+    ideas: Sequence[tuple[str, Estimate]],
+    times: int = 1,
+    pairs: int = PAIRS,
 ) -> Ablation:
-    """Train an individual with and without each idea on the same seeds, at ``times`` the run's budget."""
+    """Train an individual with and without each idea on the same ``pairs`` seeds, at ``times`` the run's budget."""
     memory, budget = evolution.memory, budget_of(evolution.run.budget, times)
-    seeds = evolution.seeds("ablation", PAIRS)
+    seeds = evolution.seeds("ablation", pairs)
     lacking = {idea: without(evolution, individual, (idea,)) for idea, _ in ideas}
     known = [i for i in lacking.values() if i is not None]
     measure(evolution, [Wanted(i, evolution.seeds("selection", 1)[0]) for i in known])
@@ -122,7 +129,7 @@ def _part(
 ) -> Part:
     if lacking is None:
         return Part(idea, expected, note="cannot be taken out alone: other changes stand on its lines")
-    memory, seeds = evolution.memory, evolution.seeds("ablation", PAIRS)
+    memory, seeds = evolution.memory, evolution.seeds("ablation", PAIRS)  # those that were run
     mine, theirs = memory.individuals[individual.id], memory.individuals[lacking.id]
     pairs = verdicts.paired(mine, theirs, seeds, "val", budget)
     if not pairs:
@@ -155,7 +162,11 @@ def thinner(evolution: Evolution, champion: Individual) -> Individual | None:
     names = ", ".join(name_of(idea) for idea, _ in doubtful)
     budget = budget_of(evolution.run.budget, LARGER)
     evolution.screen.say(f"{champion.id:14} is tried without {names} at {budget}: does it last?", "bold")
-    found = ablate(evolution, champion, doubtful, LARGER)
+    first = ablate(evolution, champion, doubtful, LARGER, pairs=1)
+    close = {p.idea for p in first.parts if p.effect is not None and abs(p.effect) < CLOSE}
+    if close:
+        ablate(evolution, champion, [one for one in doubtful if one[0] in close], LARGER)
+    found = ablate(evolution, champion, doubtful, LARGER, pairs=1)
     useless = [p for p in found.parts if p.effect is not None and p.effect >= 0]
     for part in found.parts:
         worth = "cannot be told" if part.effect is None else f"{100 * math.expm1(part.effect):+.1f} %"

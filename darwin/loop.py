@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darwin import ablation, closing, gate, noise, plan, selection, variation, verdicts
+from darwin import ablation, closing, gate, noise, plan, screening, selection, variation, verdicts
 from darwin.births import bear
 from darwin.evolution import Evolution
 from darwin.lineage import population_refs
@@ -33,7 +33,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
         generation = evolution.run.generation + 1
         while evolution.run.settled < generation * len(evolution.run.population):
             births = next_births(evolution, generation)
-            children = bear(evolution, births)
+            children = screening.promoted(evolution, bear(evolution, births))
             measure(evolution, [Wanted(child, evolution.seeds("selection", 1)[0]) for child in children])
             look_twice(evolution, births)
             settle(evolution, births)

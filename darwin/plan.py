@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
-from darwin import closing
+from darwin import closing, screening
 from darwin.evolution import Evolution
 from darwin.memory.records import Trial
 from darwin.reviewers import Defer
@@ -49,6 +49,8 @@ def make(evolution: Evolution, target: int) -> Plan:
     trial = training + judging + STARTING
     timed = Budget.parse(run.budget).unit is Unit.SECONDS
     child = trial + (training * (CORRECTED + REHEARSED) if timed else 0.0)
+    if run.search != "greedy" and (short := screening.short(run.budget)) is not None:
+        child = child / 2 + training * Budget.parse(short).amount / Budget.parse(run.budget).amount + STARTING
     children = target * len(run.population) - run.settled
     spent = sum(len(i.verdict.seeds) for i in evolution.memory.individuals.values() if i.verdict)
     most = max(0, 2 + target * len(run.population) // 4 - spent)

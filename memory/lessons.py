@@ -44,13 +44,15 @@ def distil(individuals: Iterable[Individual], effects: Effects) -> tuple[Lesson,
     for individual in individuals:
         if individual.status in (Status.TRAINED, Status.FAILED):
             for idea, amount in change_of(individual).items():
+                if idea in individual.without:
+                    continue  # a script that fails without an idea says nothing against the idea
                 tried[lesson_of(idea, amount)].append(individual)
     implied: dict[str, list[tuple[str, float]]] = defaultdict(list)
-    for observation in effects.observed:
-        for idea, amount in observation.change.items():
-            implied[lesson_of(idea, amount)].append(
-                (observation.individual, _implied(idea, observation, effects))
-            )
+    for seen in effects.observed:
+        for idea, amount in seen.change.items():
+            taken_out = idea.startswith("technique:") and amount < 0
+            effect = _implied(idea, seen, effects) * (-1 if taken_out else 1)
+            implied[lesson_of(idea, amount)].append((seen.individual, effect))
     found: list[Lesson] = []
     for lesson in sorted(tried):
         found += _lessons(lesson, tried[lesson], implied[lesson], effects.of(unit(lesson)))

@@ -165,6 +165,17 @@ def test_lessons_name_the_trials_that_support_and_contradict_them():
     assert (lesson.tried, lesson.failed) == (5, 1)
 
 
+def test_an_ablation_that_loses_by_it_supports_what_was_taken_out():
+    base = person("base", 0, 2.0, operator="base")
+    good = person("good", 1, 1.9, ("base",), techniques=("muon",))
+    less = person("less", 1, 2.0, ("good",), without=(MUON,), operator="ablation")
+    broken = person("broken", 1, None, ("good",), without=(MUON,), operator="ablation")
+    people = family(base, good, less, broken)
+    (lesson,) = distil(people.values(), Effects({}, observations(people)))
+    assert lesson.supporting == ("good", "less")
+    assert (lesson.contradicting, lesson.tried, lesson.failed) == ((), 1, 0)
+
+
 def test_a_contradicted_lesson_is_retired_and_kept():
     base = person("base", 0, 2.0, operator="base")
     good = person("good", 1, 1.9, ("base",), techniques=("muon",))
