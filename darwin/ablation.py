@@ -162,18 +162,17 @@ def thinner(evolution: Evolution, champion: Individual) -> Individual | None:
     names = ", ".join(name_of(idea) for idea, _ in doubtful)
     budget = budget_of(evolution.run.budget, LARGER)
     evolution.screen.say(f"{champion.id:14} is tried without {names} at {budget}: does it last?", "bold")
-    first = ablate(evolution, champion, doubtful, LARGER, pairs=1)
-    close = {p.idea for p in first.parts if p.effect is not None and abs(p.effect) < CLOSE}
+    parts = {p.idea: p for p in ablate(evolution, champion, doubtful, LARGER, pairs=1).parts}
+    close = [o for o in doubtful if (e := parts[o[0]].effect) is not None and abs(e) < CLOSE]
     if close:
-        ablate(evolution, champion, [one for one in doubtful if one[0] in close], LARGER)
-    found = ablate(evolution, champion, doubtful, LARGER, pairs=1)
-    useless = [p for p in found.parts if p.effect is not None and p.effect >= 0]
-    for part in found.parts:
+        parts |= {p.idea: p for p in ablate(evolution, champion, close, LARGER).parts}
+    useless = [p.idea for p in parts.values() if p.effect is not None and p.effect >= 0]
+    for part in parts.values():
         worth = "cannot be told" if part.effect is None else f"{100 * math.expm1(part.effect):+.1f} %"
         evolution.screen.say(f"{champion.id:14} {name_of(part.idea)}: {worth} at {budget}")
     if not useless:
         return None
-    lighter = without(evolution, champion, tuple(sorted(p.idea for p in useless)))
+    lighter = without(evolution, champion, tuple(sorted(useless)))
     if lighter is None:
         return None
     measure(evolution, [Wanted(lighter, evolution.seeds("selection", 1)[0])])
