@@ -133,8 +133,8 @@ def _option(technique: Technique) -> dict[str, Any]:
         "id": technique.id,
         "title": technique.title,
         "family": technique.family,
-        "effect": technique.effect.log_perplexity,
-        "price": technique.price,
+        "effect": technique.long.mean if technique.long else 0.0,
+        "price": technique.price or 1.0,
         "conflicts": list(technique.conflicts),
     }
 
@@ -161,7 +161,7 @@ def _numbers(files: Mapping[str, str]) -> dict[str, tuple[str, Number]]:
 
 
 def _mfu(applied: Iterable[Technique]) -> float | None:
-    effects = [technique.effect.mfu for technique in applied if technique.effect.mfu is not None]
+    effects = [technique.short.mfu for technique in applied if technique.short]
     return round(sum(effects), 4) if effects else None
 
 
