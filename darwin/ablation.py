@@ -40,7 +40,7 @@ SURE = 0.9
 
 @dataclass(frozen=True)
 class Part:
-    """One idea's share in an individual: the log perplexity and MFU it adds there, on paired seeds.
+    """One idea's share in an individual: what it adds there to log perplexity and log MFU.
 
     ``without`` is the individual that lacks it; None, with a ``note``, where it cannot be taken out or fails without.
     """
@@ -139,7 +139,7 @@ def _part(
     differences = [p.mine - p.theirs for p in pairs]
     known = verdicts.spread(evolution.run, memory.individuals)
     shares = [verdicts.find(i.trials, p.seed, "val", budget) for p in pairs for i in (mine, theirs)]
-    mfus = [t.mfu for t in shares if t is not None and t.mfu is not None]
+    mfus = [math.log(t.mfu) for t in shares if t is not None and t.mfu]
     return Part(
         idea=idea,
         expected=expected,

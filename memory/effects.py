@@ -6,7 +6,7 @@ seeds, so that everything they share cancels. Each technique has an effect at th
 script a term for how they get on. Effects are those on the base: on a script that is ahead of the base by ``gain`` nats
 they count ``exp(-gain / REACH)`` of it, since there is less left to win. The prior is the knowledge base.
 
-Units: effects in nats per token (differences of log perplexity, negative is better), MFU as a share.
+Units: effects in nats per token (differences of log perplexity, negative is better), on MFU as differences of its log.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ BEND = (0.008, 0.006)
 standard deviation too."""
 
 MFU_LUCK = 0.03
-"""Standard deviation of a difference of two MFUs."""
+"""Standard deviation of a difference of two logs of MFU."""
 
 Change = Mapping[str, float]
 """Idea -> how much: ``technique:<id>`` 1 (or -1: taken out), ``setting:<name>`` doublings."""
@@ -85,7 +85,7 @@ class Observation:
     horizon: float
     difference: float
     seeds: int
-    mfu: float | None = None
+    mfu: float | None = None  # difference of its log
 
 
 def distance(name: str, old: Any, new: Any) -> float:
@@ -151,7 +151,7 @@ def _observation(
     before, after = has[theirs.id], has[mine.id]
     moved = {i: after.get(i, 0.0) - before.get(i, 0.0) for i in (*before, *after)}
     gain = 0.0 if base.loss is None or theirs.loss is None else base.loss - theirs.loss
-    mfus = [x.mfu - y.mfu for x, y in pairs if x.mfu is not None and y.mfu is not None]
+    mfus = [math.log(x.mfu / y.mfu) for x, y in pairs if x.mfu and y.mfu]
     return Observation(
         individual=mine.id,
         change={i: amount for i, amount in moved.items() if abs(amount) > 1e-9},

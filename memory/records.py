@@ -95,7 +95,7 @@ class Expectation(Record):
     """What an author expects of its change, before it is measured."""
 
     log_perplexity: float | None = None
-    mfu: float | None = None
+    mfu: float | None = Field(default=None, description="difference of its log")
 
 
 class Verdict(Record):
@@ -334,9 +334,9 @@ class Lesson(Record):
     """What the trials so far say about one technique or setting.
 
     Effects are posterior means on the base, with standard deviations: of log perplexity at the run's budget and at
-    six times it, and of MFU; of a setting, by one doubling or halving. A trial (named by its individual's id) supports
-    or contradicts the claim by what is left of its difference when the other ideas in it have had their share. A claim
-    that the trials made once and make no more is retired: it is kept, with its trials, and carries no effect.
+    six times it, and of log MFU; of a setting, by one doubling or halving. A trial (named by its individual's id)
+    supports or contradicts the claim by what is left of its difference when the other ideas in it have had their
+    share. A claim that the trials made once and make no more is retired: kept with its trials, without an effect.
     """
 
     id: str = Field(description="technique:<id> or setting:<name>:<up|down>; a retired one ends in its claim")

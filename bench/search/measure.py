@@ -75,7 +75,7 @@ def jobs(sets: int, genome: dict[str, bytes]) -> Iterator[tuple[dict[str, Any], 
     base = {name: text for name, text in text_files(genome).items() if name.endswith(".py")}
     for number in range(-1, sets):
         files, joined, changed = (base, [], {}) if number < 0 else drawn(number, base)
-        price = 1 + sum(t.price - 1 for t in joined)
+        price = 1 + sum((t.price or 1.0) - 1 for t in joined)
         runs = [("short", SHORT, 1)]
         if number < 0 or number % LONG_EVERY == 0:
             runs.append(("long", LONG, 1))

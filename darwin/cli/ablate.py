@@ -110,7 +110,7 @@ def _cells(part: Part) -> tuple[str, str, str, str]:
         return "", "", _percent(part.expected.short), ""
     low, high = part.interval or (None, None)
     interval = "" if low is None or high is None else f"{_percent(low)} to {_percent(high)}"
-    mfu = "" if part.mfu is None else f"{100 * part.mfu:+.1f}"
+    mfu = "" if part.mfu is None else _percent(part.mfu)
     return _percent(part.effect), interval, _percent(part.expected.short), mfu
 
 

@@ -47,15 +47,13 @@ def lessons(
             lesson.id.removeprefix("technique:").removeprefix("setting:"),
             _percent(lesson.effect, lesson.sd),
             _percent(lesson.long_effect, lesson.long_sd),
-            "" if lesson.mfu is None else f"{100 * lesson.mfu:+.1f} ± {100 * (lesson.mfu_sd or 0.0):.1f}",
+            _percent(lesson.mfu, lesson.mfu_sd),
             str(len(lesson.supporting)),
             str(len(lesson.contradicting)),
             str(lesson.failed) if lesson.failed else "",
         )
     screen.console.print(table)
-    screen.say(
-        "Changes of perplexity in %, of MFU in points, each ± a standard deviation; the best at 6 x first."
-    )
+    screen.say("Changes in %, each ± a standard deviation; the best at 6 x first.")
     for lesson in (one for one in found if one.retired):
         screen.say(f"Retired: {_sentence(lesson)}", "dim")
     if trials:
