@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 
 from darwin.agents.errors import AgentError
 
@@ -57,6 +58,7 @@ def written(value: Number) -> str:
     return repr(value)
 
 
+@lru_cache(maxsize=64)
 def _found(source: str) -> dict[str, tuple[Number, ast.expr]]:
     try:
         tree = ast.parse(source)

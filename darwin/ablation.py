@@ -197,8 +197,8 @@ def without(evolution: Evolution, individual: Individual, ideas: Sequence[str]) 
     known = next((i for i in memory.individuals.values() if i.code == code and i.trials), None)
     if known is not None:
         return known
-    names = "-".join(name_of(idea) for idea in ideas)
-    id, subject = f"without-{names}-{individual.id}", f"Take {' and '.join(map(name_of, ideas))} out"
+    prefix = f"without-{name_of(ideas[0])}" if len(ideas) == 1 else "thinner"
+    id, subject = f"{prefix}-{individual.id}", f"Take {' and '.join(map(name_of, ideas))} out"
     if id in memory.individuals:
         return memory.individuals[id]
     ordinal = evolution.run.settled

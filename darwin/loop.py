@@ -41,7 +41,8 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
         contender = verdicts.contender(evolution.run, memory.individuals)
         if contender is not None:
             meet(evolution, contender, least=verdicts.OWN_PAIRS if generation == target else 0)
-        review(evolution)
+        if generation < target:
+            review(evolution)
         memory.record(evolution.advanced(generation=generation))
     thin(evolution)
     closing.check(evolution)
@@ -99,19 +100,16 @@ def settle(evolution: Evolution, births: list[variation.Birth]) -> None:
     memory.project_derived()
 
 
-def meet(
-    evolution: Evolution, contender: Individual, against: Individual | None = None, least: int = 0
-) -> None:
+def meet(evolution: Evolution, contender: Individual, least: int = 0) -> None:
     """Find the verdict on a contender: paired fresh seeds against the incumbent, look by look until it is decided.
 
     A verdict that the run cannot afford to end now stays open, and goes on if it is still the contender later.
 
     Args:
-        against: who it meets in the incumbent's place.
         least: pairs that are granted even if the run could not afford them, as in its last generation.
     """
     memory, run = evolution.memory, evolution.run
-    incumbent = against or memory.individuals[run.incumbent]
+    incumbent = memory.individuals[run.incumbent]
     earlier = contender.verdict if contender.verdict and contender.verdict.against == incumbent.id else None
     number = earlier.number if earlier else run.verdicts + 1
     seeds = evolution.seeds("verdict", verdicts.LOOKS[-1])
@@ -147,14 +145,14 @@ def meet(
 
 def thin(evolution: Evolution) -> None:
     """Take out of the champion what does not pay at the larger budget; the thinner script is champion if it is proven
-    better than the base. Once a champion."""
+    better than the incumbent too. Once a champion, and never after a person merged it."""
     memory, run = evolution.memory, evolution.run
-    if run.champion is None or run.champion == run.ablated or not Strategy.of(run).ablation:
+    if run.champion in (None, run.ablated, run.incumbent) or not Strategy.of(run).ablation:
         return
-    champion = memory.individuals[run.champion]
+    champion = memory.individuals[str(run.champion)]
     thinner = ablation.thinner(evolution, champion)
     if thinner is not None:
-        meet(evolution, thinner, evolution.base, least=verdicts.OWN_PAIRS)
+        meet(evolution, thinner, least=verdicts.OWN_PAIRS)
         thinner = memory.individuals[thinner.id]
         if thinner.verdict is not None and thinner.verdict.outcome is Outcome.BETTER:
             champion = thinner
