@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 
 def fingerprint(files: Mapping[str, str]) -> str:
@@ -20,6 +21,7 @@ def fingerprint(files: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=32)
 def _essence(name: str, text: str) -> str:
     if not name.endswith(".py"):
         return text

@@ -11,9 +11,9 @@ from typing import Any
 
 from darwin.errors import UsageError
 from darwin.sandbox.budget import Budget, BudgetError
+from darwin.strategy import CONTROLS, SEARCHES
 
 APPROVALS = ("ask", "auto", "defer")
-CONTROLS = ("reseeded",)
 SANDBOXES = ("auto", "docker", "process")
 
 
@@ -25,6 +25,7 @@ class Config:
     agents: str = "rules:6"
     batch: int = 2
     budget: str = "20s"
+    search: str = "ga"
     control: str | None = None
     data: str = ""
     workers: int = max(1, min(os.cpu_count() or 1, 8))
@@ -44,7 +45,7 @@ class Config:
 
 
 SECTIONS = {
-    "evolution": ("seed", "agents", "batch", "budget", "control"),
+    "evolution": ("seed", "agents", "batch", "budget", "search", "control"),
     "data": ("data",),
     "run": (
         "workers",
@@ -66,7 +67,8 @@ COMMENTS = {
     "agents": "kind:count, separated by commas; each agent owns one script",
     "batch": "births between two updates of the population",
     "budget": "training of every trial: 20s (time of this device), 200ktok (tokens) or 1TFLOP",
-    "control": 'a control experiment: "reseeded" (unedited copies, reseeded)',
+    "search": "how parents are chosen and who survives: " + ", ".join(SEARCHES),
+    "control": "a control experiment: " + ", ".join(CONTROLS),
     "data": "folder of train.bin, val.bin, test.bin and meta.json, made by darwin prepare",
     "workers": "trials at a time, one thread each",
     "device": "cpu or cuda",
@@ -125,7 +127,12 @@ def check(config: Config, where: str = "") -> Config:
         wanted = TYPES.get(field.name, (str,))
         if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
             raise UsageError(f"{prefix}{field.name} = {value!r} is not of the expected type.")
-    for name, accepted in (("approve", APPROVALS), ("control", (None, *CONTROLS)), ("sandbox", SANDBOXES)):
+    for name, accepted in (
+        ("approve", APPROVALS),
+        ("search", tuple(SEARCHES)),
+        ("control", (None, *CONTROLS)),
+        ("sandbox", SANDBOXES),
+    ):
         if getattr(config, name) not in accepted:
             words = ", ".join(a for a in accepted if a)
             raise UsageError(f'{prefix}--{name} "{getattr(config, name)}" is unknown. Known are: {words}.')

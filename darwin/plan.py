@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from darwin import closing
+from darwin import closing, screening
 from darwin.evolution import SEEDS, Evolution
 from darwin.memory.records import Individual, Run, Trial
 from darwin.reviewers import Defer
@@ -51,6 +51,8 @@ def make(evolution: Evolution, target: int) -> Plan:
     trial = training + judging + STARTING
     timed = Budget.parse(run.budget).unit is Unit.SECONDS
     child = trial + (training * (CORRECTED + REHEARSED) if timed else 0.0)
+    if run.search != "greedy" and (short := screening.short(run.budget)) is not None:
+        child = child / 2 + training * Budget.parse(short).amount / Budget.parse(run.budget).amount + STARTING
     children = target * len(run.population) - run.settled
     taken = sum(len(i.verdict.seeds) for i in evolution.memory.individuals.values() if i.verdict)
     most = max(0, 2 + target * len(run.population) // 4 - taken)
@@ -60,7 +62,7 @@ def make(evolution: Evolution, target: int) -> Plan:
         most,
         children * child,
         most * trial,
-        0.0 if run.control else larger,
+        0.0 if run.control == "reseeded" else larger,
         2 * closing.SEEDS * trial,
     )
 
@@ -87,9 +89,9 @@ def announce(evolution: Evolution, target: int) -> None:
 
 
 def spent(run: Run, individuals: Mapping[str, Individual]) -> dict[str, float]:
-    """CPU seconds of trials so far, by what they were for: children, verdicts, luck (the base's own seeds), the larger
-    budget, closing. What ``run.cpu_seconds`` has beyond their sum went into agents, git, records and spare servers."""
-    found = dict.fromkeys(("children", "verdicts", "luck", "larger budget", "closing"), 0.0)
+    """CPU seconds of trials so far, by what they were for: children, verdicts, luck (the base's own seeds), ablation, the
+    larger budget, closing. What ``run.cpu_seconds`` has beyond them went into agents, git, records, spare servers."""
+    found = dict.fromkeys(("children", "verdicts", "luck", "ablation", "larger budget", "closing"), 0.0)
     base = next(iter(individuals))
     luck = run.noise.seeds if run.noise else ()
     for individual in individuals.values():

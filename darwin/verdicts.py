@@ -84,8 +84,13 @@ def contender(run: Run, individuals: Mapping[str, Individual]) -> Individual | N
     if best.verdict is not None and best.verdict.against == run.incumbent and not is_open(best.verdict):
         return None
     rivals = {run.incumbent, run.champion or run.incumbent}
-    lead = LEADS * PAIRED * spread(run, individuals).deviation
-    return best if all(best.rank[0] < individuals[r].rank[0] - lead for r in rivals) else None
+    needed = lead(run, individuals)
+    return best if all(best.rank[0] < individuals[r].rank[0] - needed for r in rivals) else None
+
+
+def lead(run: Run, individuals: Mapping[str, Individual]) -> float:
+    """``LEADS`` deviations of a same-seed difference, in nats: less may be luck."""
+    return LEADS * PAIRED * spread(run, individuals).deviation
 
 
 def is_open(verdict: Verdict) -> bool:

@@ -22,6 +22,7 @@ from darwin.memory.records import Comparison
 from darwin.plan import spent
 from darwin.sandbox import SandboxError
 from darwin.screen import Screen, counted
+from darwin.strategy import CONTROLS
 from darwin.tables import show_comparison
 from darwin.workspace import CONFIG, Workspace, is_workspace, locate, locked, open_workspace
 
@@ -99,11 +100,16 @@ def evolve(
         str | None,
         typer.Option(help="Who decides on a merge: ask, auto or defer  [default: ask]", show_default=False),
     ] = None,
-    control: Annotated[
+    search: Annotated[
         str | None,
         typer.Option(
-            help="Control experiment: reseeded, unedited copies that differ by luck alone", show_default=False
+            help="How parents are chosen and who survives: ga, greedy or random  [default: ga]",
+            show_default=False,
         ),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(help=f"Control experiment, to compare with: {', '.join(CONTROLS)}", show_default=False),
     ] = None,
 ) -> None:
     """Let agents rewrite one another's training scripts; keep what is better.
@@ -126,6 +132,7 @@ def evolve(
         "runtime": runtime,
         "gpus": gpus,
         "approve": approve,
+        "search": search,
         "control": control,
         "seconds": None if for_ is None else parse_duration(for_),
     }

@@ -33,9 +33,10 @@ def status(workspace: options.Workspace = None, json: options.Json = False) -> N
         return
     screen, run = Screen(), memory.run
     goal = f" of {run.target}" if run.target is not None else ""
-    counts = Counter(i.status.value for i in memory.individuals.values() if i.parents)
+    children = [i for i in memory.individuals.values() if i.author]
+    counts = Counter(i.status.value for i in children)
     screen.say(
-        f"{run.generation}{goal} generations complete; {len(memory.individuals) - 1} children: "
+        f"{run.generation}{goal} generations complete; {len(children)} children: "
         + ", ".join(f"{n} {status}" for status, n in counts.items())
         + f". {run.cpu_seconds:,.0f} CPU seconds."
     )
@@ -69,7 +70,7 @@ def summary(memory: Memory) -> dict[str, Any]:
             "spent": {},
         }
     run = memory.run
-    counts = Counter(i.status.value for i in memory.individuals.values())
+    counts = Counter(i.status.value for i in memory.individuals.values() if i.operator != "ablation")
     found: dict[str, Any] = {
         "generation": run.generation,
         "target": run.target,
@@ -130,7 +131,7 @@ def show(
         return
     screen = Screen()
     screen.say(f"{found.id}: {safe(found.subject)}", "bold")
-    if found.parents:
+    if found.parents and found.author:
         screen.say(
             f"{found.author} rewrote {found.owner}'s script {found.parents[0]} in generation "
             f"{found.generation}."

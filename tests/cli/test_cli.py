@@ -53,7 +53,7 @@ MISTAKES = {
     "population against agents": (["--population", "3", "--agents", "rules:4"], "disagree"),
     "unknown agents": (["--agents", "wizards:3"], "the kinds are rules"),
     "unknown approval": (["--approve", "maybe"], "Known are: ask, auto, defer"),
-    "unknown control": (["--control", "placebo"], "Known are: reseeded"),
+    "unknown control": (["--control", "placebo"], "Known are: reseeded, own-code"),
     "unknown sandbox": (["--sandbox", "vm"], "Known are: auto, docker, process"),
     "unknown device": (["--device", "tpu"], "Known are: cpu, cuda"),
     "no workers": (["--workers", "0"], "at least 1 is needed"),
