@@ -126,7 +126,15 @@ def steps(individuals: Iterable[Individual]) -> dict[str, float]:
 def attempts_of(
     agent: str, individuals: Iterable[Individual], decisions: dict[str, Decision]
 ) -> tuple[Attempt, ...]:
-    """What one agent tried, on whose script, and what came of it, in order of birth."""
+    """What one agent tried, on whose script, and what came of it, in order of birth.
+
+    A decision on a script that an ablation made is told to the author of the script that it was made from.
+    """
+    individuals = list(individuals)
+    thinned = {
+        i.parents[0]: decisions[i.id] for i in individuals if i.operator == "ablation" and i.id in decisions
+    }
+    decisions = thinned | decisions
     return tuple(
         Attempt(
             child=i.id,
