@@ -89,8 +89,9 @@ def announce(evolution: Evolution, target: int) -> None:
 
 
 def spent(run: Run, individuals: Mapping[str, Individual]) -> dict[str, float]:
-    """CPU seconds of trials so far, by what they were for: children, verdicts, luck (the base's own seeds), ablation, the
-    larger budget, closing. What ``run.cpu_seconds`` has beyond them went into agents, git, records, spare servers."""
+    """CPU seconds of trials so far, by what they were for: children, verdicts, luck (the base's own seeds), ablation,
+    the larger budget, closing. What ``run.cpu_seconds`` has beyond them went into agents, git, records, spare servers.
+    """
     found = dict.fromkeys(("children", "verdicts", "luck", "ablation", "larger budget", "closing"), 0.0)
     base = next(iter(individuals))
     luck = run.noise.seeds if run.noise else ()

@@ -138,7 +138,7 @@ def test_status_has_what_scripts_rely_on(finished):
 def test_log_and_show_read_by_prefix_and_alias_from_anywhere_inside(finished):
     inside = finished / "evolution" / "memory"
     people = json.loads(darwin("log", "--json", cwd=inside).stdout)
-    assert people[0]["id"] == "g000-base" and len(people) == 7
+    assert people[0]["id"] == "g000-base" and sum(p["author"] is not None for p in people) == 6
     child = json.loads(darwin("show", "g001-ada", "--json", cwd=inside).stdout)
     assert child["author"] == "Ada" != child["owner"]
     shown = darwin("show", "g001-ada", "--diff", cwd=inside).stdout
