@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from darwin.agents.briefing import Briefing
 from darwin.memory.effects import Effects
 from darwin.memory.records import AgentMemory, Expectation, Lesson
 
@@ -24,6 +25,7 @@ class Task:
     judged window in tokens, ``applied`` the ids of techniques already in the target's lineage. ``effects`` is what
     ideas are expected to do, ``has`` what the target has that the base has not (idea -> amount), ``gain`` its lead over
     the base in nats, ``steps`` the doublings by which settings are changed now, ``aim`` perplexity or mfu.
+    ``briefing`` is for agents that ask a model; ``told`` says why this child's earlier proposals were not taken.
     """
 
     child: str
@@ -45,6 +47,8 @@ class Task:
     gain: float = 0.0
     steps: Mapping[str, float] = field(default_factory=dict)
     aim: str = "perplexity"
+    briefing: Briefing | None = None
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Proposal:
     techniques: tuple[str, ...] = ()
     settings: Mapping[str, tuple[Number, Number]] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
+    family: str | None = None
 
 
 class Agent(Protocol):

@@ -3,7 +3,10 @@
 AgentError
 ├── EditError       a SEARCH/REPLACE block that cannot be read or does not apply
 ├── KnowledgeError  a technique file that is not as it should be
-└── Refused         an agent that offered nothing new (rewrite.py)
+├── Refused         an agent that offered nothing new (rewrite.py)
+├── Unusable        an answer that cannot be used, to be told to the model and asked again
+├── Unanswered      no usable answer is to be had for this task; the run goes on without it
+└── ModelsStopped   no model can be asked any more (a wrong key, no credit): the run ends here
 """
 
 from __future__ import annotations
@@ -24,3 +27,15 @@ class EditError(AgentError):
 
 class KnowledgeError(AgentError):
     """A technique file whose front matter or edits are not as they should be."""
+
+
+class Unusable(AgentError):
+    """An answer that cannot be used; the text tells the model why."""
+
+
+class Unanswered(AgentError):
+    """No usable answer is to be had: an endpoint that is gone, a limit, a model that does not keep the form."""
+
+
+class ModelsStopped(AgentError):
+    """No model can be asked any more, and waiting does not help: a wrong key, no credit, an unknown model."""

@@ -1,4 +1,4 @@
-"""When two genomes are the same: equal syntax trees, whatever their layout and comments."""
+"""When two genomes are the same: equal syntax trees, whatever their layout and comments; and when nearly so."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import ast
 import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
+
+NEAR = 0.9
+"""Share of changed lines that two rewrites have in common when they are one idea."""
 
 
 def fingerprint(files: Mapping[str, str]) -> str:
@@ -39,3 +42,26 @@ def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.Asyn
     match node.body:
         case [ast.Expr(value=ast.Constant(value=str())), *rest]:
             node.body = rest
+
+
+def near(before: Mapping[str, str], one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two rewrites of the same script are nearly the same idea: they share ``NEAR`` of the changed lines.
+
+    Lines count without their comments and spaces; a changed number is a change of its line, so that another step of
+    the same setting is another idea.
+    """
+    mine, theirs = _changes(before, one), _changes(before, other)
+    return bool(mine and theirs) and len(mine & theirs) >= NEAR * len(mine | theirs)
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> set[tuple[str, str, str]]:
+    found = set()
+    for name in {*before, *after}:
+        old, new = (set(_bare_lines(files.get(name, ""))) for files in (before, after))
+        found |= {(name, "-", line) for line in old - new} | {(name, "+", line) for line in new - old}
+    return found
+
+
+def _bare_lines(text: str) -> list[str]:
+    bare = ("".join(line.partition("#")[0].split()) for line in text.splitlines())
+    return [line for line in bare if line]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from darwin.agents.agent import Agent, Proposal, Task
-from darwin.agents.errors import AgentError
-from darwin.agents.novelty import fingerprint
+from darwin.agents.errors import AgentError, Unanswered, Unusable
+from darwin.agents.novelty import fingerprint, near
+from darwin.memory.records import Expectation
 
 
 class Refused(AgentError):
@@ -20,17 +21,44 @@ class Refused(AgentError):
 
 
 def rewrite(agent: Agent, task: Task, known: Callable[[str], bool], attempts: int = 8) -> Proposal:
-    """The agent's first proposal that is neither a no-op nor ``known`` (asked by fingerprint).
+    """The agent's first proposal that is neither a no-op nor ``known`` (asked by fingerprint) nor nearly one of those
+    that its briefing says were tried.
 
-    The agent is asked with attempt numbers from ``task.attempt`` on. Raises Refused after ``attempts`` of them.
+    The agent is asked with attempt numbers from ``task.attempt`` on, and told why the ones before were not taken.
+    Raises Refused after ``attempts`` of them, and where no answer is to be had.
     """
     here = fingerprint(task.files)
     reason = ""
+    proposal = _nothing(task)
     for attempt in range(task.attempt, task.attempt + attempts):
-        proposal = agent.propose(replace(task, attempt=attempt))
-        there = fingerprint(proposal.files)
-        if there != here and not known(there):
-            return proposal
-        reason = "it changes nothing" if there == here else "its script is known already"
+        try:
+            proposal = agent.propose(replace(task, attempt=attempt))
+        except Unanswered as error:
+            raise Refused(f"No child by {agent.name}: {error}.", _nothing(task)) from error
+        except Unusable as error:
+            reason, proposal = f"it could not be used ({str(error).rstrip('.')})", _nothing(task)
+        else:
+            reason = _known_reason(task, proposal, here, known)
+            if not reason:
+                return proposal
+        task = replace(task, told=(*task.told, f"{proposal.subject}: not taken, {reason}."))
     sentence = f"{agent.name} offered nothing new in {attempts} attempts: the last was refused, {reason}."
     raise Refused(sentence, proposal)
+
+
+def _known_reason(task: Task, proposal: Proposal, here: str, known: Callable[[str], bool]) -> str:
+    """Why a proposal is nothing new; "" where it is."""
+    there = fingerprint(proposal.files)
+    if there == here:
+        return "it changes nothing"
+    if known(there):
+        return "its script is known already"
+    for one in task.briefing.tried if task.briefing else ():
+        if near(task.files, proposal.files, one.files):
+            return f"it is nearly {one.individual.id}, which was tried already"
+    return ""
+
+
+def _nothing(task: Task) -> Proposal:
+    """The target as it is."""
+    return Proposal(task.files, f"Change nothing in {task.target}", "", Expectation())

@@ -1,41 +1,37 @@
-"""The agents of a run, from a short specification: rules:6."""
+"""The agents of a run, ready to be asked."""
 
 from __future__ import annotations
 
 from darwin.agents.agent import Agent, Launch
-from darwin.agents.errors import AgentError
+from darwin.agents.chat import ChatAgent
+from darwin.agents.gateway import Gateway
 from darwin.agents.inside.main import answer
-from darwin.agents.inside.rules import TEMPERAMENTS
+from darwin.agents.members import Member, Members, members
+from darwin.agents.prompts import Prompts
 from darwin.agents.rules import RulesAgent
-
-NAMES = (
-    *("Ada", "Alan", "Barbara", "Claude", "Donald", "Edsger", "Frances", "Grace"),
-    *("Hedy", "Ivan", "John", "Katherine", "Leslie", "Margaret", "Niklaus", "Ole"),
-    *("Peter", "Radia", "Shafi", "Tony", "Vint", "Whitfield", "Yukihiro", "Zohar"),
-)
-
 
 TRUSTED = ("rules",)
 """Kinds whose edits ship with darwin; what any other kind writes, nobody has seen."""
 
 
-def roster(specification: str, launch: Launch = lambda name: answer) -> tuple[Agent, ...]:
-    """The agents of ``kind:number``, named in a fixed order and with the temperaments in turn.
+def roster(
+    wanted: str | Members,
+    launch: Launch = lambda name: answer,
+    gateway: Gateway | None = None,
+    prompts: Prompts | None = None,
+) -> tuple[Agent, ...]:
+    """The agents of a specification such as ``rules:6``, or of the members that one has named.
 
-    ``launch`` says how each is asked: in a container of its own, or here.
+    ``launch`` says how each is asked: in a container of its own, or here; ``gateway`` leads to the models.
 
-    Raises AgentError for an unknown kind, or a number that is none or too large.
+    Raises AgentError for a specification that cannot be read.
     """
-    kind, colon, number = specification.strip().partition(":")
-    if kind != "rules":
-        raise AgentError(
-            f'Agents "{specification}" are of no known kind. Write rules:6; the kinds are rules.'
-        )
-    if not colon or not (number.isascii() and number.isdecimal()) or not 1 <= int(number) <= len(NAMES):
-        raise AgentError(
-            f'Agents "{specification}" need a number from 1 to {len(NAMES)}, for example rules:6.'
-        )
-    moods = list(TEMPERAMENTS)
-    return tuple(
-        RulesAgent(NAMES[i], moods[i % len(moods)], ask=launch(NAMES[i])) for i in range(int(number))
-    )
+    found = members(wanted) if isinstance(wanted, str) else wanted
+    return tuple(_agent(member, launch, gateway, prompts or Prompts()) for member in found.members)
+
+
+def _agent(member: Member, launch: Launch, gateway: Gateway | None, prompts: Prompts) -> Agent:
+    ask = launch(member.name)
+    if member.kind == "openai":
+        return ChatAgent(member, ask, gateway, prompts)
+    return RulesAgent(member.name, member.temperament, ask=ask)

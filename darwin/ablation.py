@@ -16,8 +16,8 @@ from darwin.agents import edits, fingerprint
 from darwin.agents.errors import EditError
 from darwin.agents.knowledge import techniques
 from darwin.agents.settings import change, numbers
-from darwin.births import evolvable
 from darwin.evolution import Evolution
+from darwin.genome import evolvable
 from darwin.lineage import individual_ref, text_files
 from darwin.measure import Wanted, budget_of, measure
 from darwin.memory.effects import Estimate, features

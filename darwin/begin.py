@@ -12,11 +12,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 from darwin.agents import fingerprint, roster
-from darwin.births import evolvable
+from darwin.agents.gateway import Gateway
+from darwin.agents.members import FILE as AGENTS
+from darwin.agents.members import Members
+from darwin.agents.members import read as read_members
+from darwin.agents.prompts import Prompts
 from darwin.config import FIXED, Config, save
 from darwin.confinement import Confinement, plain
 from darwin.errors import UsageError
 from darwin.evolution import SEEDS, Evaluate, Evolution
+from darwin.genome import evolvable
 from darwin.lineage import (
     MAIN,
     Lineage,
@@ -29,18 +34,20 @@ from darwin.lineage import (
 from darwin.measure import with_trial
 from darwin.memory import Memory
 from darwin.memory.records import AgentCard, Individual, Run, Trial, TrialStatus
+from darwin.models import members_of
 from darwin.prepare import prepare
 from darwin.reviewers import Auto, Defer, Reviewer, Terminal
 from darwin.sandbox import Contract, Dataset, Job, Limits, calibrate, evaluate
 from darwin.sandbox.pace import Pace
+from darwin.sandbox.trials import run_smoke
 from darwin.screen import Screen
 from darwin.workspace import CONFIG, Workspace, open_workspace
 
 ANCESTOR = Path(__file__).parent / "nanogpt_base"
 
 
-def create(folder: Path, config: Config, genome: Path) -> Workspace:
-    """Make a workspace with the genome as its root commit.
+def create(folder: Path, config: Config, genome: Path, agents: Path | None = None) -> Workspace:
+    """Make a workspace with the genome as its root commit; ``agents`` is an agents.toml to be copied into it.
 
     Raises:
         UsageError: the folder holds something else, or the genome is unusable; nothing was made.
@@ -54,12 +61,14 @@ def create(folder: Path, config: Config, genome: Path) -> Workspace:
     absent = [path for path in contract.files if path not in files]
     if absent:
         raise UsageError(f"{genome}/genome.toml names {absent[0]}, but there is no such file beside it.")
-    cards(config)
+    cards(members_of(config, folder) if agents is None else read_members(agents))
     require_free(folder)
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
+        if agents is not None:
+            shutil.copyfile(agents, work / AGENTS)
         _fill(work, config, files)
         work.chmod(0o755)
         _give_name(work, folder)
@@ -133,7 +142,7 @@ def refuse_changed(begun: Config, wanted: Config) -> None:
             )
 
 
-def refuse_edited(run: Run, config: Config) -> None:
+def refuse_edited(run: Run, config: Config, folder: Path) -> None:
     """Raise UsageError where darwin.toml was edited away from what the evolution was begun with."""
     begun = {name: getattr(run, name) for name in ("seed", "budget", "batch", "search", "control", "device")}
     for name, value in begun.items():
@@ -142,7 +151,7 @@ def refuse_edited(run: Run, config: Config) -> None:
                 f"{CONFIG} says {name} = {getattr(config, name)!r}, but this evolution was begun with {value!r}. "
                 "Write that back, or choose another --workspace."
             )
-    if cards(config) != run.agents:
+    if _who(cards(members_of(config, folder))) != _who(run.agents):
         raise UsageError(
             f'{CONFIG} says agents = "{config.agents}", but this evolution was begun with {len(run.agents)} others. '
             "Write that back, or choose another --workspace."
@@ -157,15 +166,30 @@ def refuse_other_genome(workspace: Workspace, genome: Path) -> None:
         )
 
 
-def cards(config: Config) -> tuple[AgentCard, ...]:
-    """The agents of a configuration. Raises UsageError for fewer than two."""
-    agents = roster(config.agents)
-    if len(agents) < 2:
+def refuse_other_agents(workspace: Path, agents: Path) -> None:
+    """Raise UsageError when a workspace has another agents.toml than the one given."""
+    own = workspace / AGENTS
+    if not own.is_file() or own.read_bytes() != agents.read_bytes():
         raise UsageError(
-            f"--agents {config.agents} makes {len(agents)} agent; at least 2 are needed, as no agent rewrites "
-            "its own script."
+            f"{workspace} was made with other agents than {agents}. Edit {own}, or choose another --workspace."
         )
-    return tuple(AgentCard(name=a.name, kind=a.kind, temperament=a.temperament) for a in agents)
+
+
+def cards(found: Members) -> tuple[AgentCard, ...]:
+    """The agents as records name them. Raises UsageError for fewer than two."""
+    if len(found.members) < 2:
+        raise UsageError(
+            f"--agents names {len(found.members)} agent; at least 2 are needed, as no agent rewrites its own script."
+        )
+    return tuple(
+        AgentCard(name=m.name, kind=m.kind, temperament=m.temperament, model=m.model or None)
+        for m in found.members
+    )
+
+
+def _who(agents: tuple[AgentCard, ...]) -> list[AgentCard]:
+    """Who they are: a model may be replaced by another, and each child's record names the one that wrote it."""
+    return [card.model_copy(update={"model": None}) for card in agents]
 
 
 def data_folder(config: Config, text: Path | None, data: Path | None) -> Path:
@@ -189,11 +213,14 @@ def begin(
     confinement: Confinement | None = None,
     evaluate: Callable[..., Iterator[tuple[Job, Trial]]] = evaluate,
     calibrate: Callable[..., float] = calibrate,
+    smoke: Callable[..., Trial] = run_smoke,
+    gateway: Gateway | None = None,
 ) -> Evolution:
     """Everything ready for ``evolve``: data loaded, sandbox up, the base measured.
 
     Call with the workspace locked. ``evaluate`` and ``calibrate`` are the sandbox's; tests of the loop give
-    deterministic ones. Without a ``confinement`` trials are plain processes.
+    deterministic ones. Without a ``confinement`` trials are plain processes; without a ``gateway`` no agent can
+    ask a model.
 
     Raises:
         UsageError: the data changed, or the base does not train (its last lines are shown).
@@ -216,7 +243,7 @@ def begin(
         first = partial(trials, peak_flops=peak, limits=Limits())
         _measure_base(workspace, dataset, first, peak, pace, screen)
     run = memory.run
-    refuse_edited(run, config)
+    refuse_edited(run, config, workspace.folder)
     if run.dataset != dataset.digest:
         raise UsageError(f"The data in {config.data} are not those this evolution was begun with.")
     if run.torch != version("torch"):
@@ -225,10 +252,15 @@ def begin(
             "may not be comparable with the old ones.",
             "yellow",
         )
+    members = members_of(config, workspace.folder)
+    prompts = Prompts(workspace.folder / "prompts")
+    limits = limits_for(memory.resolve("base"))
     return Evolution(
         workspace=workspace,
-        agents={agent.name: agent for agent in roster(config.agents, confinement.launch)},
-        evaluate=partial(trials, peak_flops=run.peak_flops, limits=limits_for(memory.resolve("base"))),
+        agents={a.name: a for a in roster(members, confinement.launch, gateway, prompts)},
+        smoke=partial(smoke, dataset=dataset, sandbox=sandbox, limits=limits, device=config.device),
+        gateway=gateway,
+        evaluate=partial(trials, peak_flops=run.peak_flops, limits=limits),
         reviewer=reviewer(workspace, screen, interactive=interactive),
         screen=screen,
         elsewhere=confinement.cpu_seconds,
@@ -277,7 +309,7 @@ def _measure_base(
             f"The base genome does not train: {trial.status.replace('_', ' ')} in its {trial.phase} phase. "
             f"Its last lines:\n{last}"
         )
-    agents = cards(config)
+    agents = cards(members_of(config, workspace.folder))
     population = {card.name: base.id for card in agents}
     run = Run(
         seed=config.seed,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from darwin.agents import Proposal, Refused, Task, fingerprint, rewrite
+from darwin.agents import Agent, Proposal, Refused, Task, fingerprint, rewrite
+from darwin.agents.chat import ASKED_AGAIN, ChatAgent
 from darwin.agents.knowledge import rivals
 from darwin.agents.settings import numbers
+from darwin.briefing import brief
 from darwin.evolution import Evolution
-from darwin.lineage import individual_ref, text_files
+from darwin.genome import evolvable
+from darwin.lineage import individual_ref
 from darwin.memory.effects import Effects, distance, features
 from darwin.memory.lessons import steps
 from darwin.memory.records import AgentCard, Expectation, Individual, Lesson, Status
 from darwin.merge import common_ancestor, merge
+from darwin.repairs import repaired
 from darwin.sandbox import Contract
 from darwin.variation import Birth
 
@@ -58,14 +62,15 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
     return [memory.individuals[birth.id] for birth in births]
 
 
-def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> Individual:
+def task_for(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> Task:
+    """What a birth's author is given: the target's script, and what is known from births before ordinal ``before``."""
     memory, target = evolution.memory, evolution.memory.individuals[birth.target]
     files = evolution.workspace.lineage.files(target.commit)
     contract = Contract.parse(files["genome.toml"].decode())
     agent = evolution.agents[birth.author]
     card = AgentCard(name=agent.name, kind=agent.kind, temperament=agent.temperament)
     has = known.has[target.id]
-    task = Task(
+    return Task(
         child=birth.id,
         attempt=0,
         agent=agent.name,
@@ -86,14 +91,38 @@ def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> I
         steps=known.steps,
         aim=birth.aim,
     )
+
+
+def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> Individual:
+    memory, agent = evolution.memory, evolution.agents[birth.author]
+    files = evolution.workspace.lineage.files(memory.individuals[birth.target].commit)
+    task = task_for(evolution, birth, before, known)
     codes = {i.code for i in memory.individuals.values()}
+    errors: tuple[str, ...] = ()
     try:
-        proposal = rewrite(agent, task, codes.__contains__)
+        if isinstance(agent, ChatAgent):
+            evolution.screen.say(
+                f"{birth.id:14} {agent.name} asks {agent.member.model} about {birth.target}."
+            )
+            task = replace(task, briefing=brief(evolution, birth, before))
+            proposal = rewrite(agent, task, codes.__contains__, attempts=ASKED_AGAIN + 1)
+            proposal, errors = repaired(evolution, agent, task, proposal, files)
+        else:
+            proposal = rewrite(agent, task, codes.__contains__)
         status, reason = Status.BORN, None
     except Refused as refusal:
         proposal, status, reason = refusal.proposal, Status.REFUSED, refusal.reason
     written = {**files, **{path: text.encode() for path, text in proposal.files.items()}}
-    return _commit(evolution, birth, written, proposal, status, reason)
+    child = _commit(evolution, birth, written, proposal, status, reason)
+    return _with_model(evolution, child, agent, errors)
+
+
+def _with_model(evolution: Evolution, child: Individual, agent: Agent, errors: tuple[str, ...]) -> Individual:
+    """The child with what its model was, cost and had to repair."""
+    if not isinstance(agent, ChatAgent) or evolution.gateway is None:
+        return child
+    usage = evolution.gateway.ledger.total(child=child.id)
+    return child.model_copy(update={"model": agent.member.model, "usage": usage, "repairs": errors})
 
 
 def _gain(evolution: Evolution, target: Individual) -> float:
@@ -221,15 +250,10 @@ def _commit(
         hypothesis=proposal.hypothesis,
         expected=expected,
         shown=proposal.shown,
+        family=proposal.family,
         status=status,
         reason=reason,
     )
-
-
-def evolvable(files: Mapping[str, bytes]) -> dict[str, str]:
-    """The sources of a genome that its contract allows to be rewritten, as text."""
-    contract = Contract.parse(files["genome.toml"].decode())
-    return text_files({path: files[path] for path in contract.files})
 
 
 def techniques_in(has: Mapping[str, float]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from darwin.agents.members import STYLES
 from darwin.errors import UsageError
 from darwin.sandbox.budget import Budget, BudgetError
 from darwin.strategy import CONTROLS, SEARCHES
@@ -23,6 +24,9 @@ class Config:
 
     seed: int = 1
     agents: str = "rules:6"
+    model: str = ""
+    style: str = "diff"
+    max_cost: float | None = None
     batch: int = 2
     budget: str = "20s"
     search: str = "ga"
@@ -47,6 +51,7 @@ class Config:
 SECTIONS = {
     "evolution": ("seed", "agents", "batch", "budget", "search", "control"),
     "data": ("data",),
+    "models": ("model", "style", "max_cost"),
     "run": (
         "workers",
         "device",
@@ -64,7 +69,10 @@ FIXED = (*SECTIONS["evolution"], *SECTIONS["data"], "device")
 
 COMMENTS = {
     "seed": "everything random follows from it",
-    "agents": "kind:count, separated by commas; each agent owns one script",
+    "agents": "kind:count, separated by commas, or agents.toml; each agent owns one script",
+    "model": "what agents of kind openai ask, unless agents.toml says it",
+    "style": "how they write edits: diff, file, chunks, or settings (for small models)",
+    "max_cost": "stop when models have cost so many dollars in all",
     "batch": "births between two updates of the population",
     "budget": "training of every trial: 20s (time of this device), 200ktok (tokens) or 1TFLOP",
     "search": "how parents are chosen and who survives: " + ", ".join(SEARCHES),
@@ -87,6 +95,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "workers": (int,),
     "patience": (int,),
     "seconds": (int, float),
+    "max_cost": (int, float),
 }
 
 
@@ -132,10 +141,13 @@ def check(config: Config, where: str = "") -> Config:
         ("search", tuple(SEARCHES)),
         ("control", (None, *CONTROLS)),
         ("sandbox", SANDBOXES),
+        ("style", STYLES),
     ):
         if getattr(config, name) not in accepted:
             words = ", ".join(a for a in accepted if a)
             raise UsageError(f'{prefix}--{name} "{getattr(config, name)}" is unknown. Known are: {words}.')
+    if config.max_cost is not None and not config.max_cost > 0:
+        raise UsageError(f"{prefix}--max-cost {config.max_cost}: a sum above 0 is needed.")
     for name in ("batch", "workers", "patience"):
         value = getattr(config, name)
         if value is not None and value < 1:

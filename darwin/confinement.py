@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darwin.agents import program, roster
-from darwin.agents.agent import Launch
+from darwin.agents import program
+from darwin.agents.agent import Ask, Launch
+from darwin.agents.gateway import Gateway
+from darwin.agents.members import Members
 from darwin.agents.roster import TRUSTED
 from darwin.config import Config
 from darwin.errors import UsageError
+from darwin.models import members_of
 from darwin.sandbox import ProcessSandbox, engine, image
 from darwin.sandbox.box import Sandbox
 from darwin.sandbox.container import require_gpus
@@ -37,9 +40,16 @@ class Confinement:
     cpu_seconds: Callable[[], float] = lambda: 0.0
 
 
-def plain() -> Confinement:
+def plain(gateway: Gateway | None = None) -> Confinement:
     """Trials as plain processes, agents right here."""
-    return Confinement(ProcessSandbox(), lambda name: program)
+
+    def launch(name: str) -> Ask:
+        folder = None if gateway is None else gateway.folder(name)
+        if folder is None:
+            return program
+        return lambda task: program({**task, "gateway": str(folder)})
+
+    return Confinement(ProcessSandbox(), launch)
 
 
 def recipe(base: str = Config.base_image, torch_index: str | None = None, cuda: bool = False) -> image.Recipe:
@@ -50,32 +60,35 @@ def recipe(base: str = Config.base_image, torch_index: str | None = None, cuda: 
     return image.Recipe(folders, base, torch_index)
 
 
-def trusted(agents: str) -> bool:
+def trusted(members: Members) -> bool:
     """Whether all that these agents write ships with darwin."""
-    return all(agent.kind in TRUSTED for agent in roster(agents))
+    return all(member.kind in TRUSTED for member in members.members)
 
 
 @contextmanager
-def confined(config: Config, workspace: Path, say: Callable[..., None]) -> Iterator[Confinement]:
+def confined(
+    config: Config, workspace: Path, say: Callable[..., None], gateway: Gateway | None = None
+) -> Iterator[Confinement]:
     """Everything that confines a run, from what ``--sandbox`` says; taken down at the end, however it comes.
+    ``gateway`` is the agents' way to models, the one thing that is mounted into their containers.
 
     Raises ``EngineError`` or ``UsageError``: the engine, its image or its devices cannot be used as asked.
     """
-    client = None
+    client, safe = None, trusted(members_of(config, workspace))
     if config.sandbox in ("docker", "auto"):
         try:
             client = engine.connect()
         except EngineError as error:
-            if config.sandbox == "docker" or config.runtime or config.gpus or not trusted(config.agents):
+            if config.sandbox == "docker" or config.runtime or config.gpus or not safe:
                 raise
             say(f"Trials run as plain processes, not in containers. {error}".replace(f"; {engine.INSTEAD}", "")
                 .replace(f", {engine.INSTEAD}", ""))  # fmt: skip
     if client is None:
         if config.runtime or config.gpus:
             raise UsageError("--runtime and --gpus are for containers. Leave them out, or --sandbox process.")
-        if not trusted(config.agents):
+        if not safe:
             say(RISK, "yellow")
-        found = plain()
+        found = plain(gateway)
         try:
             yield found
         finally:
@@ -92,7 +105,8 @@ def confined(config: Config, workspace: Path, say: Callable[..., None]) -> Itera
         name = workspace.resolve().name
         sandbox = DockerSandbox(tag, name, config.runtime, config.devices, client)
         stack.callback(sandbox.close)
-        agents = AgentContainers(client, tag, name, config.runtime)
+        folders = gateway.folder if gateway else lambda name: None
+        agents = AgentContainers(client, tag, name, config.runtime, folders)
         stack.callback(agents.close)
         version = client.version()["Version"]
         say(f"Every agent and every trial runs in a Docker container of its own (engine {version}).")

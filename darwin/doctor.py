@@ -10,8 +10,11 @@ from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
+from darwin.agents.members import Members
 from darwin.config import Config
 from darwin.confinement import recipe, trusted
+from darwin.errors import UsageError
+from darwin.models import members_of, seats
 from darwin.prepare import cache_folder
 from darwin.sandbox import engine, image
 from darwin.sandbox.errors import EngineError
@@ -25,20 +28,19 @@ _KEY = "OPENAI_API_KEY"
 
 def findings(config: Config, folder: Path) -> Iterator[Finding]:
     """Everything that is looked at, for a run of this configuration in this folder; nothing is changed."""
-    yield from _sandbox(config)
+    members = members_of(config, folder)
+    yield from _sandbox(config, trusted(members))
     yield _torch(config)
     yield _data(config)
     yield _git()
-    yield _key(config)
+    yield _key(members)
     yield _disk(folder)
 
 
-def _sandbox(config: Config) -> Iterator[Finding]:
-    needed = config.sandbox == "docker" or bool(config.runtime or config.gpus) or not trusted(config.agents)
+def _sandbox(config: Config, safe: bool) -> Iterator[Finding]:
+    needed = config.sandbox == "docker" or bool(config.runtime or config.gpus) or not safe
     if config.sandbox == "process":
-        yield Finding(
-            "sandbox", OK if trusted(config.agents) else WARNING, "process: trials run as you, unconfined"
-        )
+        yield Finding("sandbox", OK if safe else WARNING, "process: trials run as you, unconfined")
         return
     try:
         client = engine.connect()
@@ -89,15 +91,15 @@ def _git() -> Finding:
     return Finding("git", OK, found)
 
 
-def _key(config: Config) -> Finding:
+def _key(members: Members) -> Finding:
     there = bool(os.environ.get(_KEY))
-    if trusted(config.agents):
+    if trusted(members):
         return Finding("key", OK, f"{_KEY} is {'set' if there else 'not set'}; these agents need none")
-    if there:
-        return Finding("key", OK, f"{_KEY} is set")
-    return Finding(
-        "key", ERROR, f"{_KEY} is not set", "Set it, or take agents that need none: --agents rules:6"
-    )
+    try:
+        places = dict.fromkeys(seat.endpoint.host for seat in seats(members))
+    except UsageError as error:
+        return Finding("key", ERROR, str(error), "Or take agents that need none: --agents rules:6")
+    return Finding("key", OK, f"models are asked at {', '.join(places)}; darwin agents test tries them")
 
 
 def _disk(folder: Path) -> Finding:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from darwin.agents import Agent
+from darwin.agents.gateway import Gateway
 from darwin.memory import Memory
 from darwin.memory.records import Individual, Run, Trial
 from darwin.reviewers import Reviewer
@@ -25,10 +26,16 @@ SEEDS = {"selection": 1, "verdict": 100, "closing": 200, "larger": 300, "ablatio
 larger budget choose nothing, and no verdict is given on the seed that picked the contender."""
 
 
+Smoke = Callable[[Job], Trial]
+"""Runs the smoke phase alone: whether a script begins to train, and its last words where it does not."""
+
+
 class Agents(Protocol):
     """The population's agents by name."""
 
     def __getitem__(self, name: str) -> Agent: ...
+
+    def values(self) -> Iterable[Agent]: ...
 
 
 @dataclass
@@ -42,6 +49,9 @@ class Evolution:
     screen: Screen
     elsewhere: Callable[[], float] = lambda: 0.0
     """CPU seconds so far of what is no child of this process: containers."""
+    smoke: Smoke | None = None
+    gateway: Gateway | None = None
+    """The way to models; None where no agent asks one."""
     deadline: float | None = None
     close: Callable[[], None] = lambda: None
     _cpu_seen: float = field(init=False)

@@ -98,7 +98,9 @@ class Lineage:
             config.set_value("gc", "auto", "0")
         exclude = Path(repo.git_dir) / "info" / "exclude"
         exclude.parent.mkdir(exist_ok=True)
-        exclude.write_text("/darwin.toml\n/memory/\n/artifacts/\n__pycache__/\n")
+        exclude.write_text(
+            "/darwin.toml\n/agents.toml\n/hint.md\n/prompts/\n/memory/\n/artifacts/\n__pycache__/\n"
+        )
         return cls(repo)
 
     @classmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from darwin import ablation, closing, gate, noise, plan, screening, selection, variation, verdicts
+from darwin import ablation, closing, gate, noise, plan, screening, selection, spending, variation, verdicts
+from darwin.analysis import analyse
 from darwin.births import bear
 from darwin.evolution import Evolution
 from darwin.lineage import population_refs
@@ -36,8 +37,10 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
             children = screening.promoted(evolution, bear(evolution, births))
             measure(evolution, [Wanted(child, evolution.seeds("selection", 1)[0]) for child in children])
             look_twice(evolution, births)
+            analyse(evolution, children)
             settle(evolution, births)
         evolution.screen.generation(generation, memory)
+        spending.announce(evolution, target)
         contender = verdicts.contender(evolution.run, memory.individuals)
         if contender is not None:
             meet(evolution, contender, least=verdicts.OWN_PAIRS if generation == target else 0)
@@ -187,6 +190,9 @@ def _enough(evolution: Evolution) -> bool:
     run, patience = evolution.run, evolution.workspace.config.patience
     if evolution.out_of_time():
         evolution.screen.say("Stopping here: the time given with --for is used up.")
+        return True
+    if evolution.gateway is not None and evolution.gateway.stopped:
+        evolution.screen.say(f"Stopping here: {evolution.gateway.stopped}.")
         return True
     if patience is not None and run.generation - run.last_gain >= patience:
         evolution.screen.say(f"Stopping here: {patience} generations without a better script (--patience).")

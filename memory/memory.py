@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from darwin.memory.effects import Effects, Prior, observations
 from darwin.memory.errors import MemoryFault, UnknownName
+from darwin.memory.expectations import calibration
 from darwin.memory.lessons import distil, memory_of
 from darwin.memory.notes import LINES, Notes
 from darwin.memory.records import (
@@ -148,7 +149,8 @@ class Memory:
 
     def agent(self, card: AgentCard, before: int | None = None) -> AgentMemory:
         """What one agent remembers of the individuals born before ordinal ``before``."""
-        return memory_of(card.name, card.kind, card.temperament, self.born_before(before), self.decisions)
+        own = memory_of(card.name, card.kind, card.temperament, self.born_before(before), self.decisions)
+        return own.model_copy(update={"calibration": calibration(own.attempts)})
 
     def born_before(self, ordinal: int | None) -> Iterable[Individual]:
         """Individuals in order of birth."""

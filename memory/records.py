@@ -133,6 +133,34 @@ class Check(Record):
         return self.effect > 0.5 * min(self.short_effect, 0.0)
 
 
+class Usage(Record):
+    """What language models were asked for: calls, tokens as their endpoints counted them, and dollars."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    dollars: float | None = Field(default=0.0, description="None: some model's price is not known")
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both together."""
+        unknown = self.dollars is None or other.dollars is None
+        return Usage(
+            calls=self.calls + other.calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            dollars=None if unknown else (self.dollars or 0.0) + (other.dollars or 0.0),
+        )
+
+
+class Finding(Record):
+    """What an analyst learnt from a child's trials; ``evidence`` names trials as ``<individual>/<seed>``."""
+
+    id: str = Field(description="finding:<individual>")
+    author: str
+    text: str = Field(description="untrusted text")
+    evidence: tuple[str, ...]
+
+
 class Individual(Record):
     """A genome at a commit, with its trials (design: the record)."""
 
@@ -154,6 +182,13 @@ class Individual(Record):
     hypothesis: str = ""
     expected: Expectation = Expectation()
     shown: tuple[str, ...] = Field(default=(), description="records and lessons its author was given")
+    family: str | None = Field(default=None, description="the kind of change, as its author says")
+    model: str | None = Field(default=None, description="the language model that wrote it")
+    usage: Usage | None = Field(default=None, description="what writing it cost; None: no model was asked")
+    repairs: tuple[str, ...] = Field(
+        default=(), description="the errors handed back to its author before its trial; untrusted text"
+    )
+    finding: Finding | None = Field(default=None, description="what an analyst made of its trials")
     status: Status = Status.BORN
     reason: str | None = Field(default=None, description="why it was refused, failed or disqualified")
     trials: tuple[Trial, ...] = ()
@@ -220,6 +255,15 @@ class Attempt(Record):
     reason: str | None = Field(default=None, description="the failure, or the person's reason")
 
 
+class Calibration(Record):
+    """How an agent's expectations of log perplexity compare with what was measured, over ``scored`` children."""
+
+    scored: int
+    error: float = Field(description="mean absolute difference of measured and expected, in nats per token")
+    bias: float = Field(description="mean of measured minus expected: above 0 is too hopeful")
+    direction: float = Field(description="share whose sign was right")
+
+
 class AgentMemory(Record):
     """What one agent remembers (``memory/agents/<name>.json``)."""
 
@@ -228,6 +272,7 @@ class AgentMemory(Record):
     kind: str
     temperament: str
     attempts: tuple[Attempt, ...] = ()
+    calibration: Calibration | None = None
 
 
 class AgentCard(Record):
@@ -236,6 +281,7 @@ class AgentCard(Record):
     name: str
     kind: str
     temperament: str
+    model: str | None = None
 
 
 class ComparisonRow(Record):

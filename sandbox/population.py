@@ -1,7 +1,7 @@
 """Agents' containers: one long-lived container for each agent and run, named after it.
 
 Hardened like a trial's (container.py), and smaller. Nothing is shared with it: a task goes in, an answer comes
-out. A model gateway's Unix socket can be given by its folder, which is then the only mount.
+out. An agent that asks a model has the folder of its gateway's Unix socket mounted, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,24 @@ from darwin.sandbox.limits import MiB
 GATEWAY = "/gateway"  # where the gateway's folder is, inside
 _COMMAND = ("python3", "-s", "-B", "-u", "-m", "inside.main")
 _TASK = "/task"
-_ANSWER_SECONDS = 600.0  # a language model may take minutes
+_ANSWER_SECONDS = 7200.0  # a language model takes minutes, and a gateway waits for one that is gone
 _FRAME_BYTES = 16 * MiB
 
 Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class AgentContainers:
-    """The containers of one run's agents. Thread-safe; ``gateway`` is a folder of the host, or None."""
+    """The containers of one run's agents. Thread-safe; ``gateway`` gives each one's folder on the host, or None."""
 
     def __init__(
-        self, client: Any, image: str, workspace: str, runtime: str = "", gateway: Path | None = None
+        self,
+        client: Any,
+        image: str,
+        workspace: str,
+        runtime: str = "",
+        gateway: Callable[[str], Path | None] = lambda name: None,
     ) -> None:
-        self._client, self._workspace = client, workspace
+        self._client, self._workspace, self._gateway = client, workspace, gateway
         self._spec = Spec(
             image=image,
             command=_COMMAND,
@@ -44,7 +50,6 @@ class AgentContainers:
             home=_TASK,
             runtime=runtime,
             where="/opt/darwin/agents",
-            mounts={} if gateway is None else {str(gateway): GATEWAY},
         )
         self._lock = threading.Lock()
         self._running: dict[str, Container] = {}
@@ -56,7 +61,8 @@ class AgentContainers:
 
         Asking raises ``SandboxError`` when the container was lost twice over one question.
         """
-        return lambda task: self._ask(name, task)
+        inside = {} if self._gateway(name) is None else {"gateway": GATEWAY}
+        return lambda task: self._ask(name, {**task, **inside})
 
     def cpu_seconds(self) -> float:
         """CPU seconds of all of them so far."""
@@ -98,11 +104,15 @@ class AgentContainers:
             if name not in self._running:
                 self._running[name] = Container(
                     self._client,
-                    self._spec,
+                    self._spec_of(name),
                     container_name(self._workspace, name),
                     engine.labels(self._workspace, "agent", name),
                 )
             return self._running[name]
+
+    def _spec_of(self, name: str) -> Spec:
+        folder = self._gateway(name)
+        return replace(self._spec, mounts={} if folder is None else {str(folder): GATEWAY})
 
     def _end(self, name: str) -> None:
         container = self._running.pop(name, None)

@@ -12,10 +12,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import rules  # noqa: TID251 (a neighbour by path: nothing of ours is installed in there)
+from . import chat, rules  # noqa: TID251 (a neighbour by path: nothing of ours is installed in there)
 
 _LENGTHS = struct.Struct(">IQ")
-KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"rules": rules.choose}
+KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "rules": rules.choose,
+    "openai": chat.converse,
+}
 
 
 def answer(task: dict[str, Any]) -> dict[str, Any]:

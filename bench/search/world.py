@@ -16,9 +16,9 @@ from surrogate import Surrogate
 from darwin.agents import fingerprint, roster
 from darwin.agents.knowledge import priors
 from darwin.begin import ANCESTOR
-from darwin.births import evolvable
 from darwin.config import Config
 from darwin.evolution import Evolution
+from darwin.genome import evolvable
 from darwin.lineage import read_genome
 from darwin.loop import evolve
 from darwin.measure import with_trial

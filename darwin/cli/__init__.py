@@ -11,11 +11,12 @@ from rich.text import Text
 from typer import TyperException
 
 from darwin.agents.errors import AgentError
-from darwin.cli import image, sandbox
+from darwin.cli import agents, image, sandbox
 from darwin.cli.ablate import ablate
 from darwin.cli.audit import audit
 from darwin.cli.calibrate import calibrate
 from darwin.cli.compare import compare, trials
+from darwin.cli.cost import cost
 from darwin.cli.doctor import doctor
 from darwin.cli.evolve import evolve, init
 from darwin.cli.lessons import lessons
@@ -37,9 +38,10 @@ app = typer.Typer(
 )
 for command in (
     *(evolve, init, prepare, review, status, log, show, lessons, trials),
-    *(compare, ablate, audit, calibrate, doctor),
+    *(compare, ablate, cost, audit, calibrate, doctor),
 ):
     app.command()(command)
+app.add_typer(agents.app, name="agents")
 app.add_typer(image.app, name="image", help="The image that agents and trials run from.")
 app.add_typer(sandbox.app, name="sandbox")
 

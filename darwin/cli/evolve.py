@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from darwin import begin as beginning
+from darwin.agents.errors import AgentError
+from darwin.agents.members import FILE as AGENTS
+from darwin.agents.members import KINDS
 from darwin.cli import options
 from darwin.config import Config, check, override, parse_duration, parse_generations
 from darwin.confinement import confined
@@ -19,9 +23,12 @@ from darwin.evolution import Evolution
 from darwin.gate import waiting
 from darwin.loop import evolve as run_loop
 from darwin.memory.records import Comparison
+from darwin.models import HINT, gateway_for
 from darwin.plan import spent
+from darwin.preview import preview
 from darwin.sandbox import SandboxError
 from darwin.screen import Screen, counted
+from darwin.spending import in_words
 from darwin.strategy import CONTROLS
 from darwin.tables import show_comparison
 from darwin.workspace import CONFIG, Workspace, is_workspace, locate, locked, open_workspace
@@ -44,6 +51,34 @@ def evolve(
         str | None,
         typer.Option(help=f"Kinds of agents and how many  [default: {DEFAULTS.agents}]", show_default=False),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model that agents of kind openai ask, at OPENAI_BASE_URL", show_default=False),
+    ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option(
+            help="How they write edits: diff, file, chunks, or settings (for small models)  [default: diff]",
+            show_default=False,
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(help="Stop when models have cost so many dollars in all", show_default=False),
+    ] = None,
+    hint: Annotated[
+        Path | None,
+        typer.Option(help="Text file of advice that every such agent reads", show_default=False),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            help="Answer from another run's artifacts/transcripts in place of a model", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the first prompt and an estimate; spend nothing")
+    ] = False,
     workspace: options.Workspace = None,
     genome: options.Genome = None,
     text: options.Text = None,
@@ -120,9 +155,13 @@ def evolve(
     Examples:
       darwin evolve --generations 5
       darwin evolve --generations +5 --text my_corpus.txt --approve auto
+      darwin evolve --agents rules:4,openai:2 --model gpt-5-mini --max-cost 5
     """
     given = {
         "agents": _agents(agents, population),
+        "model": model,
+        "style": style,
+        "max_cost": max_cost,
         "budget": budget,
         "patience": patience,
         "seed": seed,
@@ -139,12 +178,27 @@ def evolve(
     folder = locate(workspace)
     screen = Screen()
     parse_generations(generations, 0)
+    if dry_run:
+        preview(
+            folder,
+            override(DEFAULTS, given),
+            given,
+            genome or beginning.ANCESTOR,
+            _file(agents),
+            hint,
+            generations,
+            screen,
+        )
+        return
     with (
-        _opened(folder, given, genome, text, data) as opened,
-        confined(opened.config, folder, screen.say) as confinement,
+        _opened(folder, given, genome, text, data, _file(agents)) as opened,
+        gateway_for(opened.config, folder, screen.say, replay) as gateway,
+        confined(opened.config, folder, screen.say, gateway) as confinement,
     ):
+        if hint is not None:
+            shutil.copyfile(hint, folder / HINT)
         evolution = beginning.begin(
-            opened, screen, interactive=options.interactive(), confinement=confinement
+            opened, screen, interactive=options.interactive(), confinement=confinement, gateway=gateway
         )
         run = evolution.run
         target = parse_generations(generations, run.generation)
@@ -176,7 +230,12 @@ def init(
     budget: Annotated[
         str, typer.Option(help="Training of every trial: 20s, 200ktok or 1TFLOP")
     ] = DEFAULTS.budget,
-    agents: Annotated[str, typer.Option(help="Kinds of agents and how many")] = DEFAULTS.agents,
+    agents: Annotated[
+        str, typer.Option(help="Kinds of agents and how many, or an agents.toml")
+    ] = DEFAULTS.agents,
+    model: Annotated[
+        str | None, typer.Option(help="The model that agents of kind openai ask", show_default=False)
+    ] = None,
 ) -> None:
     """Make a workspace without training anything; then edit its darwin.toml.
 
@@ -190,7 +249,8 @@ def init(
         raise UsageError(
             f"{folder} is a workspace already. Go on with it: darwin evolve --workspace {folder}"
         )
-    with _opened(folder, {"seed": seed, "budget": budget, "agents": agents}, genome, text, data):
+    given = {"seed": seed, "budget": budget, "agents": _agents(agents, None), "model": model}
+    with _opened(folder, given, genome, text, data, _file(agents)):
         Screen().say(
             f"Made {folder}/ with the base genome as its first commit. Settings: {folder / CONFIG}. "
             f"Next: darwin evolve --workspace {folder}"
@@ -198,14 +258,18 @@ def init(
 
 
 def _agents(agents: str | None, population: int | None) -> str | None:
+    if agents is not None and agents.endswith(".toml"):
+        if population is not None:
+            raise UsageError(f"--population {population} and {agents} disagree. Give one of them.")
+        return AGENTS
     if population is None:
         return agents
     if population < 2:
         raise UsageError(
             f"--population {population}: at least 2 are needed, as no agent rewrites its own script."
         )
-    if agents is None:
-        return f"rules:{population}"
+    if agents is None or agents in KINDS:
+        return f"{agents or 'rules'}:{population}"
     if (
         sum(int(part.rpartition(":")[2]) for part in agents.split(",") if part.rpartition(":")[2].isdigit())
         != population
@@ -214,9 +278,23 @@ def _agents(agents: str | None, population: int | None) -> str | None:
     return agents
 
 
+def _file(agents: str | None) -> Path | None:
+    """The agents.toml that was given for a specification, if one was."""
+    if agents is None or not agents.endswith(".toml"):
+        return None
+    if not Path(agents).is_file():
+        raise UsageError(f"There is no file {agents}. Write one: darwin agents init")
+    return Path(agents)
+
+
 @contextmanager
 def _opened(
-    folder: Path, given: dict[str, Any], genome: Path | None, text: Path | None, data: Path | None
+    folder: Path,
+    given: dict[str, Any],
+    genome: Path | None,
+    text: Path | None,
+    data: Path | None,
+    agents: Path | None = None,
 ) -> Iterator[Workspace]:
     """The workspace, made if it is missing, locked. One that was made in vain is taken back."""
     if is_workspace(folder):
@@ -224,6 +302,8 @@ def _opened(
             workspace = open_workspace(folder)
             if genome is not None:
                 beginning.refuse_other_genome(workspace, genome)
+            if agents is not None:
+                beginning.refuse_other_agents(folder, agents)
             wanted = check(override(workspace.config, given))
             wanted = replace(wanted, data=str(beginning.data_folder(workspace.config, text, data)))
             beginning.refuse_changed(workspace.config, wanted)
@@ -232,11 +312,11 @@ def _opened(
     config = check(override(DEFAULTS, given))
     beginning.require_free(folder)
     config = replace(config, data=str(beginning.data_folder(config, text, data)))
-    workspace = beginning.create(folder, config, genome or beginning.ANCESTOR)
+    workspace = beginning.create(folder, config, genome or beginning.ANCESTOR, agents)
     with locked(folder):
         try:
             yield workspace
-        except (UsageError, SandboxError):
+        except (UsageError, SandboxError, AgentError):
             if not workspace.memory.begun:
                 beginning.discard(folder)
             raise
@@ -255,6 +335,8 @@ def _end(evolution: Evolution, comparison: Comparison | None) -> None:
         for name, seconds in spent(run, evolution.memory.individuals).items()
     ]
     screen.say(f"CPU seconds in all: {run.cpu_seconds:,.0f} (trials: {', '.join(parts)}).")
+    if evolution.gateway is not None:
+        screen.say(f"Models in all: {in_words(evolution.gateway.ledger.total())}.  darwin cost")
     where = f" -C {folder}"
     if waiting(evolution.memory):
         screen.say(f"To merge or reject it:  darwin review{where}", "bold")

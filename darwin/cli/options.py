@@ -36,6 +36,10 @@ Data = Annotated[
     Path | None,
     typer.Option(help="Folder of nanoGPT-style train.bin and val.bin (uint16)", show_default=False),
 ]
+AgentsFile = Annotated[
+    Path | None,
+    typer.Option("--agents", help="An agents.toml outside of any workspace", show_default=False),
+]
 ID = Annotated[str, typer.Argument(help="An id, a unique beginning of one, base, main or champion")]
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from rich.syntax import Syntax
 
 from darwin.cli import options
+from darwin.exchanges import expected_in_words, model_rows, show_transcript
 from darwin.gate import waiting
 from darwin.memory import Memory
-from darwin.memory.memory import describe_check, describe_verdict, percent
+from darwin.memory.memory import describe_check, describe_verdict
 from darwin.memory.records import Status
+from darwin.models import transcripts_of
 from darwin.plan import spent
+from darwin.repairs import shares
 from darwin.screen import Screen, counted, safe, safe_line
 from darwin.tables import log_table, numbers, outcome, show_comparison
 from darwin.workspace import locate, open_workspace
@@ -40,6 +44,12 @@ def status(workspace: options.Workspace = None, json: options.Json = False) -> N
         + ", ".join(f"{n} {status}" for status, n in counts.items())
         + f". {run.cpu_seconds:,.0f} CPU seconds."
     )
+    found = shares(memory.individuals.values())
+    if found.written:
+        screen.say(
+            f"Written by models: {found.written}; {found.failing / found.written:.1%} failed as first written, "
+            f"{found.repaired / found.written:.1%} were repaired."
+        )
     champion = memory.individuals[run.champion] if run.champion else None
     if champion:
         screen.say(f"Champion {champion.id}: {describe_verdict(champion)}.", "bold")
@@ -83,6 +93,8 @@ def summary(memory: Memory) -> dict[str, Any]:
         "spent": {name: round(seconds, 1) for name, seconds in spent(run, memory.individuals).items()},
         "test_uses": run.test_uses,
     }
+    if any(i.model for i in memory.individuals.values()):
+        found["models"] = asdict(shares(memory.individuals.values()))
     if run.comparison:
         found["comparison"] = run.comparison.model_dump(mode="json")
     return found
@@ -115,6 +127,9 @@ def show(
     workspace: options.Workspace = None,
     json: options.Json = False,
     diff: Annotated[bool, typer.Option("--diff", help="Show the change to the base as well")] = False,
+    transcript: Annotated[
+        bool, typer.Option("--transcript", help="Show what was said to the model and what it answered")
+    ] = False,
 ) -> None:
     """Show one individual: what was changed, by whom and why; its numbers.
 
@@ -138,11 +153,12 @@ def show(
         )
     for label, text in (
         ("Hypothesis", safe(found.hypothesis, 500)),
-        ("Expected", "" if found.expected.log_perplexity is None else percent(found.expected.log_perplexity)),
+        ("Expected", expected_in_words(found)),
         ("Techniques", ", ".join(found.techniques)),
         ("Settings", ", ".join(f"{k} {a} -> {b}" for k, (a, b) in found.settings.items())),
         ("Shown", shown_in_short(found.shown)),
         ("Outcome", outcome(found, memory)),
+        *model_rows(found),
         ("Verdict", describe_verdict(found) if found.verdict else ""),
         ("Commit", found.commit),
     ):
@@ -161,6 +177,8 @@ def show(
             screen.say(
                 "\n".join("    " + safe(line, 200) for line in trial.error.strip().splitlines()[-30:]), "red"
             )
+    if transcript:
+        show_transcript(screen, transcripts_of(opened.folder).read(found.id))
     if diff:
         text = opened.lineage.diff(memory.resolve("base").commit, found.commit)
         plain = "\n".join(safe_line(line) for line in text.splitlines())

@@ -19,6 +19,9 @@ from darwin.sandbox import Job
 from darwin.screen import Screen
 from darwin.workspace import open_workspace
 
+PLANTED = "planted_failure"
+"""A script that names this fails its smoke run here, as it would with a NameError."""
+
 
 def loss_of(job: Job, split: str = "val") -> float:
     """Each changed line of code shifts the loss by an amount of its own; the seed adds a little noise."""
@@ -59,6 +62,19 @@ def evaluate(jobs: Sequence[Job], **_: object) -> Iterator[tuple[Job, Trial]]:
             yield job, trial
 
 
+def smoke(job: Job, **_: object) -> Trial:
+    """Like ``darwin.sandbox.trials.run_smoke``, without running anything: what says PLANTED fails."""
+    for path, data in sorted(job.files.items()):
+        for number, line in enumerate(data.decode().splitlines(), start=1):
+            if PLANTED in line:
+                error = f'  File "{path}", line {number}\nNameError: name {PLANTED!r} is not defined'
+                common = {"seed": job.seed, "split": job.split, "budget": job.budget, "tokens": 1000}
+                return Trial(
+                    **common, status=TrialStatus.CRASHED, phase="smoke", error=error, cpu_seconds=1.0
+                )
+    return Trial(seed=job.seed, split=job.split, budget=job.budget, tokens=1000, cpu_seconds=1.0)
+
+
 def data_set(folder: Path) -> Path:
     """A small prepared data set."""
     text = folder / "text.txt"
@@ -68,11 +84,18 @@ def data_set(folder: Path) -> Path:
     return prepare(text=text)
 
 
-def start(folder: Path, data: Path, screen: Screen | None = None, **settings: object) -> Evolution:
+def start(
+    folder: Path,
+    data: Path,
+    screen: Screen | None = None,
+    wiring: dict | None = None,
+    agents_file: Path | None = None,
+    **settings: object,
+) -> Evolution:
     """An evolution over this laboratory, its workspace made if it is missing."""
     options = {"approve": "auto", "workers": 1, **settings}
     if not folder.exists():
-        create(folder, Config(**{"data": str(data), **options}), ANCESTOR)
+        create(folder, Config(**{"data": str(data), **options}), ANCESTOR, agents_file)
     workspace = open_workspace(folder)
     return begin(
         replace(workspace, config=replace(workspace.config, **options)),
@@ -80,4 +103,6 @@ def start(folder: Path, data: Path, screen: Screen | None = None, **settings: ob
         interactive=False,
         evaluate=evaluate,
         calibrate=lambda _, device: 1e11,
+        smoke=smoke,
+        **(wiring or {}),
     )

@@ -1,0 +1,334 @@
+"""The gateway: the only way from an agent to a model. It runs on the host and holds the key.
+
+Each agent has a Unix socket of its own, in a folder of its own that can be mounted into its container; the gateway
+knows who asks by the socket that was used. It forwards chat completions and nothing else: the model is the agent's,
+whatever the request says; calls, tokens and dollars are counted and limited; every exchange is written down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socketserver
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+from darwin.agents.errors import AgentError, ModelsStopped, Unanswered
+from darwin.agents.ledger import Ledger, LimitReached, Price, Spent
+from darwin.agents.tokens import estimate
+from darwin.agents.transcripts import Call, Recording, Transcripts, digest
+from darwin.agents.upstream import CHAT, Endpoint, Rejected, Upstream
+from darwin.memory.records import Usage
+
+SOCKET = "gateway.sock"
+LOST = 3  # questions in a row without an answer: the endpoint is gone, and the run ends
+MOST_REQUEST_BYTES = 4 * 1024 * 1024
+FORWARDED = ("messages", "temperature", "top_p", "seed", "stop", "response_format", "max_tokens")
+DROPPABLE = ("temperature", "top_p", "seed", "response_format", "max_tokens")
+"""What some models refuse; left out (max_tokens: renamed) once the endpoint has said so."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One agent's place at the gateway: which model it gets, where, at what price, how long an answer may be."""
+
+    agent: str
+    model: str
+    endpoint: Endpoint
+    price: Price | None
+    answer_tokens: int
+
+
+class Gateway:
+    """Sockets for agents. Thread-safe.
+
+    ``replay`` answers from a recording and asks nobody. ``stopped`` says, once it is not None, why no agent should
+    be asked for further children.
+    """
+
+    def __init__(
+        self,
+        seats: Sequence[Seat],
+        ledger: Ledger,
+        transcripts: Transcripts,
+        *,
+        replay: Recording | None = None,
+        say: Callable[[str], object] = lambda line: None,
+        upstream: Callable[..., Upstream] = Upstream,
+        folder: Path | None = None,
+    ) -> None:
+        self.ledger, self.transcripts = ledger, transcripts
+        self.stopped: str | None = None
+        self._seats = {seat.agent: seat for seat in seats}
+        self._replay = replay
+        self._calls: dict[str, Call] = {}
+        self._lost = 0  # questions in a row that got no answer
+        self._refused: dict[Seat, set[str]] = {seat: set() for seat in seats}
+        self._upstreams = {e: upstream(e, say=say) for e in dict.fromkeys(seat.endpoint for seat in seats)}
+        # only this user may pass the outer folder; a mounted inner one is open to the container's own user
+        self._own = None if folder else tempfile.TemporaryDirectory(prefix="darwin-gateway-")
+        self._folder = folder or Path(self._own.name if self._own else "")
+        self._servers = [self._serve(name) for name in self._seats]
+
+    def folder(self, agent: str) -> Path | None:
+        """The folder of an agent's socket, to be mounted into its container; None for one that asks no model."""
+        return self._folder / agent.lower() if agent in self._seats else None
+
+    @contextlib.contextmanager
+    def calling(self, agent: str, child: str, role: str) -> Iterator[None]:
+        """Whatever the agent asks meanwhile is for this child, in this role."""
+        self._calls[agent] = Call(child, role)
+        try:
+            yield
+        finally:
+            del self._calls[agent]
+
+    def require_room(self, prompt_tokens: Mapping[str, int]) -> None:
+        """See whether the limits leave room for a whole call of any agent (its longest prompt in tokens is given).
+
+        Raises AgentError where they never did; where they are used up, ``stopped`` says so from the start.
+        """
+        if self._replay is not None:
+            return
+        reasons = []
+        for seat in self._seats.values():
+            call = _most(seat, prompt_tokens[seat.agent], seat.answer_tokens)
+            try:
+                self.ledger.reserve(seat.agent, call)
+            except LimitReached as limit:
+                reasons.append(str(limit))
+            else:
+                self.ledger.settle(None, seat.agent, call)
+        if len(reasons) == len(self._seats):
+            if not self.ledger.entries():
+                raise AgentError(
+                    f"Not one call can be made: {reasons[0]}. Raise the limit, or shorten prompts and answers."
+                )
+            self.stopped = reasons[0]
+
+    def check(self) -> dict[str, tuple[str, ...]]:
+        """Ask each endpoint for its list of models, which is free: {host: names}. Raises as ``Upstream.models``."""
+        if self._replay is not None:
+            return {}
+        return {endpoint.host: up.models() for endpoint, up in self._upstreams.items()}
+
+    def close(self) -> None:
+        """Take the sockets down; harmless the second time."""
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+        self._servers = []
+        for upstream in self._upstreams.values():
+            upstream.close()
+        if self._own is not None:
+            self._own.cleanup()
+
+    def complete(self, agent: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer's body for an agent's request. Raises the errors of ``Upstream.chat``, and ``LimitReached``."""
+        seat, call = self._seats[agent], self._calls.get(agent)
+        if call is None:
+            raise Unanswered(f"{agent} has no task now")
+        if self.stopped:
+            raise Unanswered(self.stopped)
+        request = {"model": seat.model, **{key: asked[key] for key in FORWARDED if key in asked}}
+        most = asked.get("max_tokens", seat.answer_tokens)
+        request["max_tokens"] = min(most if isinstance(most, int) and most > 0 else 1, seat.answer_tokens)
+        known = self._known(call, request)
+        if known is not None:
+            return known
+        if self._replay is not None:
+            raise ModelsStopped(
+                f"The recording has no further answer for {call.child} ({call.role}). Replay it with the seed, agents "
+                "and generations that it was made with."
+            )
+        return self._ask(seat, call, request)
+
+    def _ask(self, seat: Seat, call: Call, request: dict[str, Any]) -> dict[str, Any]:
+        upstream = self._upstreams[seat.endpoint]
+        prompt = estimate(json.dumps(request.get("messages", [])))
+        highest = _most(seat, prompt, request["max_tokens"])
+        try:
+            self.ledger.reserve(seat.agent, highest)
+        except LimitReached as limit:
+            self.stopped = str(limit)
+            raise
+        entry = None
+        common = {
+            "time": round(time.time(), 3), "agent": seat.agent, "child": call.child, "role": call.role,
+            "model": seat.model, "endpoint": seat.endpoint.host, "digest": digest(request), "request": request,
+        }  # fmt: skip
+        try:
+            reply = self._adapted(upstream, seat, request)
+            self._lost = 0
+            body: dict[str, Any] = json.loads(seat.endpoint.scrubbed(json.dumps(reply.body)))
+            usage = _usage(body, seat.price, prompt)
+            entry = Spent(seat.agent, call.child, call.role, seat.model, usage)
+            self.transcripts.write(
+                {**common, "status": 200, "response": body, "seconds": reply.seconds, "retries": reply.retries,
+                 "usage": usage.model_dump(), "replayed": False}
+            )  # fmt: skip
+            return body
+        except (ModelsStopped, Unanswered) as error:
+            self._lost += not isinstance(error, Rejected)
+            if self._lost >= LOST:
+                self.stopped = (
+                    f"{seat.endpoint.host} left {LOST} questions in a row unanswered; the last: {error}"
+                )
+            self.transcripts.write({**common, "status": 0, "response": {"error": str(error)}, "usage": None})
+            raise
+        finally:
+            self.ledger.settle(entry, seat.agent, highest)
+
+    def _adapted(self, upstream: Upstream, seat: Seat, request: dict[str, Any]) -> Any:
+        """The reply, asked again without a parameter that this model refuses."""
+        for _ in range(len(DROPPABLE) + 1):
+            adapted = _without(request, self._refused[seat])
+            try:
+                return upstream.chat(adapted)
+            except Rejected as error:
+                refused = _refused_parameter(error, adapted)
+                if refused is None:
+                    raise
+                self._refused[seat].add(refused)
+        raise Unanswered(f"{seat.endpoint.host} refuses the request in any form")
+
+    def _known(self, call: Call, request: dict[str, Any]) -> dict[str, Any] | None:
+        """An answer that costs nothing: a recording's, or one that a killed run had got for this very request."""
+        if self._replay is not None:
+            found = self._replay.answer(call)
+            if found is None:
+                return None
+            if found["status"] != 200:
+                raise Unanswered(str(found["response"].get("error", "no answer was recorded")))
+            self.transcripts.write({**found, "replayed": True})
+            return dict(found["response"])
+        wanted = digest(request)
+        for exchange in self.transcripts.read(call.child):
+            if (exchange["role"], exchange.get("digest"), exchange["status"]) == (call.role, wanted, 200):
+                return dict(exchange["response"])
+        return None
+
+    def _serve(self, agent: str) -> socketserver.ThreadingUnixStreamServer:
+        folder = self._folder / agent.lower()
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / SOCKET
+        path.unlink(missing_ok=True)
+        server = _Server(str(path), partial(_Handler, gateway=self, agent=agent))
+        folder.chmod(0o755)
+        path.chmod(0o666)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return server
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """An agent that hangs up early is no event."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """HTTP for one agent: POST /v1/chat/completions."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *arguments: Any, gateway: Gateway, agent: str) -> None:
+        self.gateway, self.agent = gateway, agent
+        super().__init__(*arguments)
+
+    def do_POST(self) -> None:
+        if self.path != "/v1" + CHAT:
+            self._answer(404, _error("path", f"The gateway has POST /v1{CHAT} and nothing else."))
+            return
+        try:
+            length = int(self.headers.get("Content-Length", ""))
+        except ValueError:
+            length = -1
+        if not 0 <= length <= MOST_REQUEST_BYTES:
+            self.close_connection = True
+            self._answer(413, _error("rejected", f"A request has at most {MOST_REQUEST_BYTES} bytes."))
+            return
+        try:
+            asked = json.loads(self.rfile.read(length))
+        except (ValueError, RecursionError):
+            asked = None
+        if not isinstance(asked, dict):
+            self._answer(400, _error("rejected", "The request is no JSON object."))
+            return
+        try:
+            body = self.gateway.complete(self.agent, asked)
+        except LimitReached as error:
+            self._answer(429, _error("limit", str(error)))
+        except Rejected as error:
+            self._answer(400, _error("context" if error.context else "rejected", str(error)))
+        except ModelsStopped as error:
+            self._answer(403, _error("stopped", str(error)))
+        except Unanswered as error:
+            self._answer(503, _error("unavailable", str(error)))
+        else:
+            self._answer(200, body)
+
+    def _answer(self, status: int, body: Mapping[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing on the terminal: the transcripts are the log."""
+
+
+def _most(seat: Seat, prompt: int, completion: int) -> Usage:
+    """What a call may take at most."""
+    dollars = None if seat.price is None else seat.price.of(prompt, completion)
+    return Usage(calls=1, prompt_tokens=prompt, completion_tokens=completion, dollars=dollars)
+
+
+def _error(kind: str, message: str) -> dict[str, Any]:
+    return {"error": {"type": kind, "message": message}}
+
+
+def _usage(body: Mapping[str, Any], price: Price | None, prompt_estimate: int) -> Usage:
+    """Tokens as the endpoint counted them (estimated where it counts none); dollars as it bills them, else by price."""
+    said = body.get("usage")
+    said = said if isinstance(said, dict) else {}
+    text = str(body["choices"][0]["message"].get("content") or "")
+    prompt = _count(said.get("prompt_tokens"), prompt_estimate)
+    completion = _count(said.get("completion_tokens"), estimate(text))
+    billed = said.get("cost")
+    dollars = None if price is None else price.of(prompt, completion)
+    if isinstance(billed, int | float) and not isinstance(billed, bool) and billed >= 0:
+        dollars = float(billed)
+    return Usage(calls=1, prompt_tokens=prompt, completion_tokens=completion, dollars=dollars)
+
+
+def _count(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
+
+
+def _without(request: dict[str, Any], refused: set[str]) -> dict[str, Any]:
+    adapted = {key: value for key, value in request.items() if key not in refused}
+    if "max_tokens" in refused:
+        adapted["max_completion_tokens"] = request["max_tokens"]
+    return adapted
+
+
+def _refused_parameter(error: Rejected, request: Mapping[str, Any]) -> str | None:
+    """The optional parameter that an endpoint complains about, if it is one of those sent."""
+    if error.context:
+        return None
+    words = str(error)
+    named = [
+        name for name in DROPPABLE if error.parameter == name or f"'{name}'" in words or f'"{name}"' in words
+    ]
+    return next((name for name in named if name in request), None)

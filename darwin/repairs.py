@@ -1,0 +1,80 @@
+"""Repairs: a rewrite that does not even begin to train goes back to its author before a training run is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from darwin.agents import Proposal, Task
+from darwin.agents.chat import REPAIRS, ChatAgent, syntax_error
+from darwin.agents.errors import Unanswered, Unusable
+from darwin.evolution import Evolution
+from darwin.memory.records import Individual, Status, TrialStatus
+from darwin.sandbox import Job
+from darwin.screen import safe
+
+KEPT = 4000  # characters of an error that a record keeps
+
+
+def repaired(
+    evolution: Evolution, agent: ChatAgent, task: Task, proposal: Proposal, genome: Mapping[str, bytes]
+) -> tuple[Proposal, tuple[str, ...]]:
+    """The proposal after at most ``REPAIRS`` tries to mend it, and the errors that its author was handed.
+
+    What still fails then goes to its trial all the same, which records how.
+    """
+    errors: list[str] = []
+    error = failure(evolution, task, proposal, genome)
+    while error is not None and len(errors) < REPAIRS:
+        last = (error.strip().splitlines() or ["no word"])[-1]
+        evolution.screen.say(
+            f"{task.child:14} {agent.name} repairs it, {len(errors) + 1} of {REPAIRS}: {safe(last)}"
+        )
+        errors.append(error[-KEPT:])
+        try:
+            proposal = agent.repair(replace(task, attempt=len(errors)), proposal, error)
+        except Unusable as unusable:
+            task = replace(task, told=(*task.told, str(unusable)))
+            continue
+        except Unanswered as unanswered:
+            evolution.screen.say(
+                f"{task.child:14} goes to its trial unrepaired: {safe(str(unanswered), 300)}", "yellow"
+            )
+            break
+        error = failure(evolution, task, proposal, genome)
+    return proposal, tuple(errors)
+
+
+def failure(evolution: Evolution, task: Task, proposal: Proposal, genome: Mapping[str, bytes]) -> str | None:
+    """Why a proposal does not begin to train: Python's word where it does not parse, else its smoke run's; or None."""
+    error = syntax_error(proposal.files)
+    if error is not None or evolution.smoke is None:
+        return error
+    files = {**genome, **{path: text.encode() for path, text in proposal.files.items()}}
+    trial = evolution.smoke(
+        Job(task.child, files, evolution.seeds("selection", 1)[0], None, evolution.run.budget)
+    )
+    if trial.status is TrialStatus.OK:
+        return None
+    return f"{trial.status.replace('_', ' ')} in its {trial.phase} phase\n{trial.error or ''}"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of the children that models wrote: how many failed as first written, and how many of those were repaired.
+
+    The DARWIN paper reports 37.5 % failing, and 16.67 % repaired.
+    """
+
+    written: int
+    failing: int
+    repaired: int
+
+
+def shares(individuals: Iterable[Individual]) -> Shares:
+    """The shares of a run, from its records; a child that no model answered for was not written."""
+    written = [
+        i for i in individuals if i.model is not None and i.status not in (Status.REFUSED, Status.BORN)
+    ]
+    failing = [i for i in written if i.repairs or i.status is not Status.TRAINED]
+    return Shares(len(written), len(failing), sum(i.status is Status.TRAINED for i in failing))
