@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from darwin.agents.briefing import Briefing
+from darwin.memory.effects import Effects
 from darwin.memory.records import AgentMemory, Expectation, Lesson
 
 Number = int | float
@@ -21,8 +22,10 @@ class Task:
     """All that an agent is given to rewrite another agent's script.
 
     ``files`` are the evolvable sources by name, ``fixed`` the settings that a trial sets itself, ``context`` the
-    judged window in tokens, ``applied`` the ids of techniques already in the target's lineage. ``briefing`` is for
-    agents that ask a model; ``told`` says why this child's earlier proposals were not taken.
+    judged window in tokens, ``applied`` the ids of techniques already in the target's lineage. ``effects`` is what
+    ideas are expected to do, ``has`` what the target has that the base has not (idea -> amount), ``gain`` its lead over
+    the base in nats, ``steps`` the doublings by which settings are changed now, ``aim`` perplexity or mfu.
+    ``briefing`` is for agents that ask a model; ``told`` says why this child's earlier proposals were not taken.
     """
 
     child: str
@@ -38,6 +41,12 @@ class Task:
     applied: tuple[str, ...]
     lessons: tuple[Lesson, ...]
     own: AgentMemory
+    generation: int = 1
+    effects: Effects = field(default_factory=lambda: Effects({}))
+    has: Mapping[str, float] = field(default_factory=dict)
+    gain: float = 0.0
+    steps: Mapping[str, float] = field(default_factory=dict)
+    aim: str = "perplexity"
     briefing: Briefing | None = None
     told: tuple[str, ...] = ()
 

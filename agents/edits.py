@@ -102,6 +102,11 @@ def apply(edits: Sequence[Edit], files: Mapping[str, str]) -> dict[str, str]:
     return result
 
 
+def inverse(edits: Sequence[Edit]) -> list[Edit]:
+    """The edits that undo these, on a text that they were applied to and that still has what they put there."""
+    return [Edit(edit.file, edit.replace, edit.search) for edit in reversed(edits)]
+
+
 def _places(search: str, text: str) -> list[int]:
     """Where ``search`` stands in ``text`` at the start of a line; overlapping places count."""
     places, start = [], text.find(search)

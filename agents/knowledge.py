@@ -1,12 +1,13 @@
 """The knowledge base: published ideas as Markdown files, with ready edits for the base script.
 
 A file of ``knowledge/`` is YAML front matter between two ``---`` lines, a body that says when the idea helps
-or hurts, and under ``## Edits`` the blocks that apply it (edits.py). The effects are measured (bench/knowledge).
+or hurts, and under ``## Edits`` the blocks that apply it (edits.py). Effects and price are measured, and written by
+``bench/knowledge/write.py``, never by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import yaml
 
 from darwin.agents import edits
 from darwin.agents.errors import EditError, KnowledgeError
-from darwin.memory.records import Expectation
+from darwin.memory.effects import Prior
 
 FOLDER = Path(__file__).resolve().parent / "knowledge"
 FAMILIES = (
@@ -36,6 +37,7 @@ FAMILIES = (
     "shape",
     "throughput",
 )
+SHORT, LONG = "20s", "120s"  # the horizons that effects are measured at: a trial's budget, and six times it
 LONGEST_SUBJECT = 60  # characters of ``changes``, so that it fits a commit subject
 
 T = TypeVar("T")
@@ -52,11 +54,24 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Effect:
+    """What an idea alone did to the base within an equal bill of CPU time, on a text other than the default one.
+
+    ``mean`` is the difference of log perplexity (nats per token, negative is better), ``sd`` the standard deviation
+    of that mean by luck of the seeds, ``mfu`` the difference of log MFU (positive is better).
+    """
+
+    mean: float
+    sd: float
+    mfu: float
+
+
+@dataclass(frozen=True)
 class Technique:
     """A published idea with ready edits.
 
-    ``effect`` is the prior, measured alone on the base at 160 k tokens: the difference of log perplexity and of
-    MFU. ``price`` is its training CPU time a token over the base's. ``conflicts`` are ids it cannot join.
+    ``short`` and ``long`` are its effects at the two horizons, ``price`` its training CPU time a token over the
+    base's; None where it was not measured. ``conflicts`` are ids it cannot join.
     """
 
     id: str
@@ -64,8 +79,9 @@ class Technique:
     family: str
     source: Source
     changes: str
-    effect: Expectation
-    price: float
+    short: Effect | None
+    long: Effect | None
+    price: float | None
     conflicts: tuple[str, ...]
     body: str
     edits: tuple[edits.Edit, ...]
@@ -123,6 +139,10 @@ def _technique(name: str, front: dict[str, Any], body: str, blocks: tuple[edits.
     unknown = front.keys() - {"id", "title", "family", "source", "changes", "effect", "price", "conflicts"}
     if unknown:
         raise KnowledgeError(f'{name}: "{sorted(map(str, unknown))[0]}" is no key of the front matter.')
+    if odd := effect.keys() - {SHORT, LONG}:
+        raise KnowledgeError(
+            f'{name}: "effect" is at {SHORT} and {LONG}, not at "{sorted(map(str, odd))[0]}".'
+        )
     arxiv = source.get("arxiv")
     if not isinstance(arxiv, str | None):
         raise KnowledgeError(f'{name}: "arxiv" is {arxiv!r}, expected a text in quotes, or null.')
@@ -137,14 +157,20 @@ def _technique(name: str, front: dict[str, Any], body: str, blocks: tuple[edits.
             arxiv=arxiv,
         ),
         changes=_value(name, front, "changes", str),
-        effect=Expectation(
-            log_perplexity=_number(name, effect, "log_perplexity"), mfu=_number(name, effect, "mfu")
-        ),
-        price=_number(name, front, "price"),
+        short=_effect(name, effect, SHORT),
+        long=_effect(name, effect, LONG),
+        price=None if front.get("price", "") is None else _number(name, front, "price"),
         conflicts=tuple(map(str, _value(name, front, "conflicts", list))),
         body=body,
         edits=blocks,
     )
+
+
+def _effect(name: str, effects: Mapping[str, Any], horizon: str) -> Effect | None:
+    if horizon not in effects:
+        return None
+    found: dict[str, Any] = _value(name, effects, horizon, dict)
+    return Effect(*(_number(name, found, key) for key in ("mean", "sd", "mfu")))
 
 
 def _value(name: str, front: Mapping[str, Any], key: str, kind: type[T]) -> T:
@@ -161,3 +187,27 @@ def _number(name: str, front: Mapping[str, Any], key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise KnowledgeError(f'{name}: "{key}" is {value!r}, expected a number.')
     return float(value)
+
+
+def rivals(ids: Iterable[str]) -> tuple[str, str] | None:
+    """Two of these techniques that cannot join, if there are any."""
+    known = {technique.id: technique for technique in techniques()}
+    present = dict.fromkeys(ids)
+    found = ((one, two) for one in present if one in known for two in known[one].conflicts if two in present)
+    return next(found, None)
+
+
+def priors() -> dict[str, Prior]:
+    """What is known of each technique before a run, by lesson id; a horizon that was not measured is unknown."""
+    return {
+        f"technique:{technique.id}": Prior(
+            short=None if technique.short is None else (technique.short.mean, technique.short.sd),
+            long=None if technique.long is None else (technique.long.mean, technique.long.sd),
+            mfu=None if technique.short is None else (technique.short.mfu, MFU_SD),
+        )
+        for technique in techniques()
+    }
+
+
+MFU_SD = 0.03
+"""Standard deviation of an effect on log MFU: what the clock does to it."""

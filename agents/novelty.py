@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 NEAR = 0.9
 """Share of changed lines that two rewrites have in common when they are one idea."""
@@ -23,6 +24,7 @@ def fingerprint(files: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=32)
 def _essence(name: str, text: str) -> str:
     if not name.endswith(".py"):
         return text

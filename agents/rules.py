@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from darwin.agents import edits, settings
 from darwin.agents.agent import Ask, Number, Proposal, Task
 from darwin.agents.errors import EditError
 from darwin.agents.inside import main
+from darwin.agents.inside.rules import TEMPERAMENTS
 from darwin.agents.knowledge import Technique, techniques
-from darwin.memory.lessons import ideas
+from darwin.memory.effects import distance
+from darwin.memory.lessons import FIRST_STEP, ideas
 from darwin.memory.records import Attempt, Expectation, Status
 
 LONGEST_SUBJECT = 72
-Tally = dict[str, dict[str, Any]]  # key of an idea: effect (log perplexity or None), tried, failed
 
 
 @dataclass(frozen=True)
 class RulesAgent:
-    """Applies what its program chose by prior, memory and temperament (inside/rules.py).
+    """Applies what its program chose by what is believed and its temperament (inside/rules.py).
 
     ``ask`` is how to reach that program: in the agent's container, or here.
     """
@@ -31,25 +32,26 @@ class RulesAgent:
     ask: Ask = field(default=main.answer, compare=False, repr=False)
 
     def propose(self, task: Task) -> Proposal:
-        """One or two ideas applied to ``task.files``; the files unchanged if nothing fits them."""
+        """One to three ideas applied to ``task.files``; the files unchanged if nothing fits them."""
         fitting = {technique.id: technique for technique in fit(task)}
-        numbers = _numbers(task.files)
-        lessons = {
-            lesson.id: {"effect": lesson.effect, "tried": lesson.tried, "failed": lesson.failed}
-            for lesson in task.lessons
-        }
+        numbers = settings.numbers(task.files)
+        reach = TEMPERAMENTS[self.temperament]["reach"]
+        steps = {name: reach * task.steps.get(name, FIRST_STEP) for name in numbers}
         answer = self.ask(
             {
                 "kind": self.kind,
                 "seed": task.seed,
                 "child": task.child,
                 "attempt": task.attempt,
+                "generation": task.generation,
+                "aim": task.aim,
                 "temperament": self.temperament,
                 "context": task.context,
                 "techniques": [_option(technique) for technique in fitting.values()],
                 "settings": {name: value for name, (_, value) in numbers.items()},
+                "steps": steps,
                 "fixed": list(task.fixed),
-                "lessons": lessons,
+                "beliefs": beliefs(task, fitting, steps),
                 "own": tally(task.own.attempts),
             }
         )
@@ -72,7 +74,7 @@ class RulesAgent:
             files=files,
             subject=subject(applied, changed),
             hypothesis=answer["hypothesis"],
-            expected=Expectation(log_perplexity=answer["expected"], mfu=_mfu(applied)),
+            expected=_expected(task, applied, changed),
             techniques=tuple(technique.id for technique in applied),
             settings=changed,
             shown=_shown(task),
@@ -94,22 +96,29 @@ def fit(task: Task) -> list[Technique]:
     ]
 
 
-def tally(attempts: Iterable[Attempt]) -> Tally:
-    """An agent's own attempts by idea; one of several ideas shares its effect out evenly among them."""
-    effects: dict[str, list[float]] = {}
-    result: Tally = {}
+def beliefs(task: Task, fitting: Iterable[str], steps: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """What is believed of each idea for this script, by lesson id: effects with deviations, and trials so far."""
+    changes: dict[str, dict[str, float]] = {f"technique:{id}": {f"technique:{id}": 1.0} for id in fitting}
+    for name, step in steps.items():
+        changes[f"setting:{name}:up"] = {f"setting:{name}": step}
+        changes[f"setting:{name}:down"] = {f"setting:{name}": -step}
+    tried = {lesson.id: lesson.tried - lesson.failed for lesson in task.lessons}
+    return {
+        key: {**asdict(task.effects.of(change, task.has, task.gain)), "tried": tried.get(key, 0)}
+        for key, change in changes.items()
+    }
+
+
+def tally(attempts: Iterable[Attempt]) -> dict[str, dict[str, int]]:
+    """An agent's own attempts that were measured, by idea: how many, and how many of them failed."""
+    result: dict[str, dict[str, int]] = {}
     for attempt in attempts:
-        if attempt.status in (Status.BORN, Status.REFUSED):
-            continue  # never measured
-        keys = ideas(attempt.techniques, attempt.settings)
-        for key in keys:
-            seen = result.setdefault(key, {"effect": None, "tried": 0, "failed": 0})
+        if attempt.status not in (Status.TRAINED, Status.FAILED):
+            continue
+        for key in ideas(attempt.techniques, attempt.settings):
+            seen = result.setdefault(key, {"tried": 0, "failed": 0})
             seen["tried"] += 1
-            if attempt.delta is None:
-                seen["failed"] += 1
-            else:
-                effects.setdefault(key, []).append(attempt.delta / len(keys))
-                seen["effect"] = sum(effects[key]) / len(effects[key])
+            seen["failed"] += attempt.status is Status.FAILED
     return result
 
 
@@ -133,8 +142,6 @@ def _option(technique: Technique) -> dict[str, Any]:
         "id": technique.id,
         "title": technique.title,
         "family": technique.family,
-        "effect": technique.effect.log_perplexity,
-        "price": technique.price,
         "conflicts": list(technique.conflicts),
     }
 
@@ -147,22 +154,16 @@ def _applies(technique: Technique, files: Mapping[str, str]) -> bool:
     return True
 
 
-def _numbers(files: Mapping[str, str]) -> dict[str, tuple[str, Number]]:
-    """File and value of each numeric setting; a name that two files share is left alone."""
-    found: dict[str, tuple[str, Number]] = {}
-    shared: set[str] = set()
-    for file in sorted(files):
-        if not file.endswith(".py"):
-            continue
-        for name, value in settings.numeric(files[file]).items():
-            shared |= {name} & found.keys()
-            found[name] = (file, value)
-    return {name: place for name, place in found.items() if name not in shared}
-
-
-def _mfu(applied: Iterable[Technique]) -> float | None:
-    effects = [technique.effect.mfu for technique in applied if technique.effect.mfu is not None]
-    return round(sum(effects), 4) if effects else None
+def _expected(
+    task: Task, applied: Iterable[Technique], changed: Mapping[str, tuple[Number, Number]]
+) -> Expectation:
+    """What the model expects of exactly what was applied, at the run's budget."""
+    change = {f"technique:{technique.id}": 1.0 for technique in applied}
+    change |= {f"setting:{name}": distance(name, old, new) for name, (old, new) in changed.items()}
+    if not change:
+        return Expectation()
+    found = task.effects.of(change, task.has, task.gain)
+    return Expectation(log_perplexity=round(found.short, 4), mfu=round(found.mfu, 4))
 
 
 def _shown(task: Task) -> tuple[str, ...]:

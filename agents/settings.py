@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
 
 from darwin.agents.errors import AgentError
 
@@ -16,6 +18,19 @@ Number = int | float
 def numeric(source: str) -> dict[str, Number]:
     """Name and value of each numeric setting, in the file's order; empty if the file does not parse."""
     return {name: value for name, (value, _) in _found(source).items()}
+
+
+def numbers(files: Mapping[str, str]) -> dict[str, tuple[str, Number]]:
+    """File and value of each numeric setting; a name that two files share is left alone."""
+    found: dict[str, tuple[str, Number]] = {}
+    shared: set[str] = set()
+    for file in sorted(files):
+        if not file.endswith(".py"):
+            continue
+        for name, value in numeric(files[file]).items():
+            shared |= {name} & found.keys()
+            found[name] = (file, value)
+    return {name: place for name, place in found.items() if name not in shared}
 
 
 def change(source: str, name: str, value: Number) -> str:
@@ -43,6 +58,7 @@ def written(value: Number) -> str:
     return repr(value)
 
 
+@lru_cache(maxsize=64)
 def _found(source: str) -> dict[str, tuple[Number, ast.expr]]:
     try:
         tree = ast.parse(source)

@@ -144,7 +144,7 @@ def refuse_changed(begun: Config, wanted: Config) -> None:
 
 def refuse_edited(run: Run, config: Config, folder: Path) -> None:
     """Raise UsageError where darwin.toml was edited away from what the evolution was begun with."""
-    begun = {name: getattr(run, name) for name in ("seed", "budget", "batch", "control", "device")}
+    begun = {name: getattr(run, name) for name in ("seed", "budget", "batch", "search", "control", "device")}
     for name, value in begun.items():
         if value != getattr(config, name):
             raise UsageError(
@@ -318,6 +318,7 @@ def _measure_base(
         tokens=trial.tokens,
         batch=config.batch,
         device=config.device,
+        search=config.search,
         control=config.control,
         dataset=dataset.digest,
         dataset_name=dataset.name,

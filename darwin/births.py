@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from darwin.agents import Agent, Proposal, Refused, Task, fingerprint, rewrite
 from darwin.agents.chat import ASKED_AGAIN, ChatAgent
+from darwin.agents.knowledge import rivals
+from darwin.agents.settings import numbers
 from darwin.briefing import brief
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
 from darwin.lineage import individual_ref
-from darwin.memory.records import AgentCard, AgentMemory, Expectation, Individual, Status
+from darwin.memory.effects import Effects, distance, features
+from darwin.memory.lessons import steps
+from darwin.memory.records import AgentCard, Expectation, Individual, Lesson, Status
+from darwin.merge import common_ancestor, merge
 from darwin.repairs import repaired
 from darwin.sandbox import Contract
 from darwin.variation import Birth
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known before a batch of births: the model of all trials so far, and what follows from it."""
+
+    effects: Effects
+    lessons: tuple[Lesson, ...]
+    has: Mapping[str, Mapping[str, float]]
+    steps: Mapping[str, float]
+
+
+def outlook(evolution: Evolution, before: int) -> Outlook:
+    """What authors may know of the individuals born before an ordinal; nothing with ``--control no-memory``."""
+    memory = evolution.memory
+    has = features(memory.individuals.values())
+    if evolution.run.control == "no-memory":
+        return Outlook(memory.prior_effects(), (), has, {})
+    found = memory.effects(before)
+    return Outlook(found, memory.lessons(before), has, steps(memory.born_before(before)))
 
 
 def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
@@ -23,28 +48,28 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
     What an author is shown stops before the batch it is born in, so that a run which was killed in the
     middle of a batch goes on exactly as it would have.
     """
-    before = births[0].ordinal
-    for birth in births:
-        if birth.id not in evolution.memory.individuals:
-            child = (
-                _copy(evolution, birth)
-                if evolution.run.control == "reseeded"
-                else _write(evolution, birth, before)
-            )
-            evolution.memory.record(child, refs={individual_ref(child.id): child.commit})
-            evolution.screen.born(child, evolution.memory)
-    return [evolution.memory.individuals[birth.id] for birth in births]
+    memory, before = evolution.memory, births[0].ordinal
+    missing = [birth for birth in births if birth.id not in memory.individuals]
+    known = outlook(evolution, before) if missing else None
+    for birth in missing:
+        assert known is not None
+        if evolution.run.control == "reseeded":
+            child = _copy(evolution, birth)
+        else:
+            child = _cross(evolution, birth, known) or _write(evolution, birth, before, known)
+        memory.record(child, refs={individual_ref(child.id): child.commit})
+        evolution.screen.born(child, memory)
+    return [memory.individuals[birth.id] for birth in births]
 
 
-def task_for(evolution: Evolution, birth: Birth, before: int) -> Task:
+def task_for(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> Task:
     """What a birth's author is given: the target's script, and what is known from births before ordinal ``before``."""
     memory, target = evolution.memory, evolution.memory.individuals[birth.target]
     files = evolution.workspace.lineage.files(target.commit)
     contract = Contract.parse(files["genome.toml"].decode())
     agent = evolution.agents[birth.author]
     card = AgentCard(name=agent.name, kind=agent.kind, temperament=agent.temperament)
-    remembers = evolution.run.control != "no-memory"
-    nothing = AgentMemory(name=agent.name, kind=agent.kind, temperament=agent.temperament)
+    has = known.has[target.id]
     return Task(
         child=birth.id,
         attempt=0,
@@ -56,17 +81,23 @@ def task_for(evolution: Evolution, birth: Birth, before: int) -> Task:
         files=evolvable(files),
         fixed=tuple(sorted(contract.settings_set_by_trial)),
         context=contract.context,
-        applied=techniques_of(target, memory.individuals),
-        lessons=memory.lessons(before) if remembers else (),
-        own=memory.agent(card, before) if remembers else nothing,
+        applied=techniques_in(has),
+        lessons=known.lessons,
+        own=memory.agent(card, 0 if evolution.run.control == "no-memory" else before),
+        generation=birth.generation,
+        effects=known.effects,
+        has=has,
+        gain=_gain(evolution, target),
+        steps=known.steps,
+        aim=birth.aim,
     )
 
 
-def _write(evolution: Evolution, birth: Birth, before: int) -> Individual:
+def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> Individual:
     memory, agent = evolution.memory, evolution.agents[birth.author]
     files = evolution.workspace.lineage.files(memory.individuals[birth.target].commit)
-    task = task_for(evolution, birth, before)
-    known = {i.code for i in memory.individuals.values()}
+    task = task_for(evolution, birth, before, known)
+    codes = {i.code for i in memory.individuals.values()}
     errors: tuple[str, ...] = ()
     try:
         if isinstance(agent, ChatAgent):
@@ -74,10 +105,10 @@ def _write(evolution: Evolution, birth: Birth, before: int) -> Individual:
                 f"{birth.id:14} {agent.name} asks {agent.member.model} about {birth.target}."
             )
             task = replace(task, briefing=brief(evolution, birth, before))
-            proposal = rewrite(agent, task, known.__contains__, attempts=ASKED_AGAIN + 1)
+            proposal = rewrite(agent, task, codes.__contains__, attempts=ASKED_AGAIN + 1)
             proposal, errors = repaired(evolution, agent, task, proposal, files)
         else:
-            proposal = rewrite(agent, task, known.__contains__)
+            proposal = rewrite(agent, task, codes.__contains__)
         status, reason = Status.BORN, None
     except Refused as refusal:
         proposal, status, reason = refusal.proposal, Status.REFUSED, refusal.reason
@@ -92,6 +123,63 @@ def _with_model(evolution: Evolution, child: Individual, agent: Agent, errors: t
         return child
     usage = evolution.gateway.ledger.total(child=child.id)
     return child.model_copy(update={"model": agent.member.model, "usage": usage, "repairs": errors})
+
+
+def _gain(evolution: Evolution, target: Individual) -> float:
+    """Nats that a script is ahead of the base on the seed that all were measured on."""
+    base = evolution.base
+    return 0.0 if base.loss is None or target.loss is None else base.loss - target.loss
+
+
+def _cross(evolution: Evolution, birth: Birth, known: Outlook) -> Individual | None:
+    """The target merged with the first partner that merges into something new; None where none does."""
+    memory, lineage = evolution.memory, evolution.workspace.lineage
+    target = memory.individuals[birth.target]
+    ours = lineage.files(target.commit)
+    codes = {i.code for i in memory.individuals.values()}
+    for partner in (memory.individuals[id] for id in birth.partners):
+        if rivals(techniques_in({**known.has[partner.id], **known.has[target.id]})):
+            continue
+        common = common_ancestor(target, partner, memory.individuals)
+        merged = merge(ours, lineage.files(common.commit), lineage.files(partner.commit))
+        if merged is None or fingerprint(evolvable(merged)) in codes:
+            continue
+        proposal = _crossing(evolution, target, partner, known, (evolvable(ours), evolvable(merged)))
+        return _commit(evolution, birth, merged, proposal, Status.BORN, None, "crossover", (partner,))
+    return None
+
+
+def _crossing(
+    evolution: Evolution,
+    target: Individual,
+    partner: Individual,
+    known: Outlook,
+    files: tuple[Mapping[str, str], Mapping[str, str]],
+) -> Proposal:
+    """A crossover in the words of a proposal: what the partner's side brings to the target's files."""
+    mine, theirs = known.has[target.id], known.has[partner.id]
+    techniques = tuple(t for t in techniques_in(theirs) if f"technique:{t}" not in mine)
+    before, after = (numbers(texts) for texts in files)
+    settings = {
+        name: (before[name][1], after[name][1])
+        for name in before.keys() & after.keys()
+        if f"setting:{name}" in theirs and before[name][1] != after[name][1]
+    }
+    settings = dict(sorted(settings.items()))
+    change = {f"technique:{t}": 1.0 for t in techniques}
+    change |= {f"setting:{name}": distance(name, old, new) for name, (old, new) in settings.items()}
+    found = known.effects.of(change, mine, _gain(evolution, target))
+    brought = ", ".join([*techniques, *(f"{name} {new:g}" for name, (_, new) in settings.items())])
+    return Proposal(
+        files=files[1],
+        subject=f"Cross with {partner.id}: {brought or 'its changes'}",
+        hypothesis=f"{target.id} lacks what {partner.id} has: {brought or 'changes without a name'}. Expected to "
+        f"change log perplexity by {found.short:+.3f}, at six times the budget by {found.long:+.3f}.",
+        expected=Expectation(log_perplexity=round(found.short, 4), mfu=round(found.mfu, 4)),
+        techniques=techniques,
+        settings=settings,
+        shown=(f"individual:{target.id}", f"individual:{partner.id}"),
+    )
 
 
 def _copy(evolution: Evolution, birth: Birth) -> Individual:
@@ -122,6 +210,7 @@ def _commit(
     status: Status,
     reason: str | None,
     operator: str = "mutation",
+    partners: Sequence[Individual] = (),
 ) -> Individual:
     lineage, target = evolution.workspace.lineage, evolution.memory.individuals[birth.target]
     expected = proposal.expected
@@ -132,7 +221,7 @@ def _commit(
     )
     commit, tree = lineage.commit(
         files,
-        [target.commit],
+        [i.commit for i in (target, *partners)],
         ordinal=birth.ordinal,
         author=birth.author,
         subject=proposal.subject,
@@ -151,7 +240,7 @@ def _commit(
         commit=commit,
         tree=tree,
         code=fingerprint(evolvable(files)),
-        parents=(target.id,),
+        parents=tuple(i.id for i in (target, *partners)),
         owner=birth.owner,
         author=birth.author,
         operator=operator,
@@ -167,11 +256,6 @@ def _commit(
     )
 
 
-def techniques_of(individual: Individual, individuals: dict[str, Individual]) -> tuple[str, ...]:
-    """The techniques in an individual's script: its own and its ancestors', oldest first."""
-    found: list[str] = []
-    line: Individual | None = individual
-    while line is not None:
-        found = [*line.techniques, *found]
-        line = individuals.get(line.parents[0]) if line.parents else None
-    return tuple(dict.fromkeys(found))
+def techniques_in(has: Mapping[str, float]) -> tuple[str, ...]:
+    """The ids of the techniques among what a script has (idea -> amount), oldest first."""
+    return tuple(i.removeprefix("technique:") for i in has if i.startswith("technique:") and has[i] > 0)

@@ -1,8 +1,8 @@
 """Calibration: how often the verdict's rule is wrong, from resampled decisions over a stored pool of real runs.
 
-Nothing is trained: the pool (``bench/pool.jsonl``, made by ``bench/pool.py``) holds losses of reseeded copies of the
-base and of edits on the same seeds as the base. A resampled decision draws losses from it and goes through
-``verdicts.judge`` look by look, as a run does.
+Nothing is trained: the pool (``bench/pool.jsonl``, made by ``bench/pool.py``) holds losses of many small reseeded
+copies of the base, and of edits and the base on the same seeds at the default budget. A resampled decision draws
+losses from it and goes through ``verdicts.judge`` look by look, as a run does.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from darwin.verdicts import LOOKS, Pair, Spread
 
 POOL = Path(__file__).resolve().parent.parent / "bench" / "pool.jsonl"
 BASE_SEEDS = 5  # as in generation 0
-CHILDREN = 8  # of a generation, as by default
+CHILDREN = 6  # of a generation, as by default
 GENERATIONS = 5
 
 
 @dataclass(frozen=True)
 class Pool:
-    """``copies``: losses of reseeded copies; ``edits``: name -> paired differences to the base; nats per token."""
+    """``copies``: losses of reseeded copies; ``base``: the base's at the default budget, and there ``edits``: name ->
+    paired differences to it; nats per token."""
 
-    tokens: int
     copies: tuple[float, ...]
+    base: tuple[float, ...]
     edits: dict[str, tuple[float, ...]]
 
     @classmethod
@@ -43,7 +44,7 @@ class Pool:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
             raise UsageError(
-                f"The pool {path} cannot be read: {error}. Make one: python bench/pool.py > FILE"
+                f"The pool {path} cannot be read: {error}. Make one: python bench/pool.py copies > FILE"
             ) from error
         copies = tuple(line["loss"] for line in lines if line["kind"] == "copy")
         base = {line["seed"]: line["loss"] for line in lines if line["kind"] == "base"}
@@ -51,14 +52,17 @@ class Pool:
         for line in lines:
             if line["kind"] == "edit" and line["seed"] in base:
                 edits.setdefault(line["name"], []).append(line["loss"] - base[line["seed"]])
-        if len(copies) < 20:
-            raise UsageError(f"The pool {path} has {len(copies)} copies; at least 20 are needed.")
-        return cls(lines[0]["tokens"], copies, {name: tuple(found) for name, found in edits.items()})
+        if len(copies) < 20 or len(base) < LOOKS[-1] or not edits:
+            raise UsageError(
+                f"The pool {path} has {len(copies)} copies and {len(base)} paired seeds; at least 20 and "
+                f"{LOOKS[-1]} are needed: python bench/pool.py copies, and pairs."
+            )
+        return cls(copies, tuple(base.values()), {name: tuple(found) for name, found in edits.items()})
 
     @property
     def deviation(self) -> float:
-        """Standard deviation of a copy's loss."""
-        return stdev(self.copies)
+        """Standard deviation of the base's loss at the default budget, from seed to seed."""
+        return stdev(self.base)
 
 
 @dataclass(frozen=True)
@@ -118,22 +122,26 @@ def false_runs(pool: Pool, runs: int, seed: int) -> Rate:
 def power(
     pool: Pool, effect: float, decisions: int, seed: int, scale: float = 1.0, lead: bool = True
 ) -> Rate:
-    """Share of edits worth ``effect`` nats that are approved.
+    """Share of edits worth ``effect`` nats that are approved at the default budget.
 
     Their losses are the base's on the same seed plus a paired difference drawn from those of the pool's edit whose
-    own effect is nearest, moved to the effect; ``scale`` multiplies all deviations (another budget has another
-    noise). With ``lead``, the edit also has to lead on the seed that chooses it.
+    own effect is nearest, moved to the effect; ``scale`` multiplies all deviations (another machine or text has
+    another noise). With ``lead``, the edit also has to lead on the seed that chooses it.
     """
     rng, hits = random.Random(f"{seed}/power"), 0
-    centre = fmean(pool.copies)
+    centre, wider = fmean(pool.base), scale * _unbiased(pool.base)
     nearest = min(pool.edits.values(), key=lambda found: abs(fmean(found) - effect))
-    around = [d - fmean(nearest) for d in nearest]
-    unbiased = math.sqrt(len(around) / (len(around) - 1))
+    around = [(d - fmean(nearest)) * scale * _unbiased(nearest) for d in nearest]
     for _ in range(decisions):
-        base = [centre + scale * (x - centre) for x in rng.choices(pool.copies, k=LOOKS[-1] + 1)]
-        mine = [x + effect + scale * unbiased * rng.choice(around) for x in base]
+        base = [centre + wider * (x - centre) for x in rng.choices(pool.base, k=LOOKS[-1] + 1)]
+        mine = [x + effect + rng.choice(around) for x in base]
         hits += _decide(base, mine, 1, lead=lead) is Outcome.BETTER
     return Rate(hits, decisions)
+
+
+def _unbiased(values: Sequence[float]) -> float:
+    """What deviations drawn from few values have to be multiplied by."""
+    return math.sqrt(len(values) / (len(values) - 1))
 
 
 def _decide(base: Sequence[float], mine: Sequence[float], number: int, lead: bool = False) -> Outcome | None:

@@ -12,9 +12,9 @@ from typing import Any
 from darwin.agents.members import STYLES
 from darwin.errors import UsageError
 from darwin.sandbox.budget import Budget, BudgetError
+from darwin.strategy import CONTROLS, SEARCHES
 
 APPROVALS = ("ask", "auto", "defer")
-CONTROLS = ("reseeded", "no-memory")
 SANDBOXES = ("auto", "docker", "process")
 
 
@@ -28,7 +28,8 @@ class Config:
     style: str = "diff"
     max_cost: float | None = None
     batch: int = 2
-    budget: str = "10s"
+    budget: str = "20s"
+    search: str = "ga"
     control: str | None = None
     data: str = ""
     workers: int = max(1, min(os.cpu_count() or 1, 8))
@@ -48,7 +49,7 @@ class Config:
 
 
 SECTIONS = {
-    "evolution": ("seed", "agents", "batch", "budget", "control"),
+    "evolution": ("seed", "agents", "batch", "budget", "search", "control"),
     "data": ("data",),
     "models": ("model", "style", "max_cost"),
     "run": (
@@ -74,7 +75,8 @@ COMMENTS = {
     "max_cost": "stop when models have cost so many dollars in all",
     "batch": "births between two updates of the population",
     "budget": "training of every trial: 20s (time of this device), 200ktok (tokens) or 1TFLOP",
-    "control": 'a control experiment: "reseeded" (unedited copies, reseeded), "no-memory"',
+    "search": "how parents are chosen and who survives: " + ", ".join(SEARCHES),
+    "control": "a control experiment: " + ", ".join(CONTROLS),
     "data": "folder of train.bin, val.bin, test.bin and meta.json, made by darwin prepare",
     "workers": "trials at a time, one thread each",
     "device": "cpu or cuda",
@@ -136,6 +138,7 @@ def check(config: Config, where: str = "") -> Config:
             raise UsageError(f"{prefix}{field.name} = {value!r} is not of the expected type.")
     for name, accepted in (
         ("approve", APPROVALS),
+        ("search", tuple(SEARCHES)),
         ("control", (None, *CONTROLS)),
         ("sandbox", SANDBOXES),
         ("style", STYLES),

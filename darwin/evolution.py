@@ -14,13 +14,14 @@ from darwin.memory import Memory
 from darwin.memory.records import Individual, Run, Trial
 from darwin.reviewers import Reviewer
 from darwin.sandbox import Job
+from darwin.sandbox.budget import Budget, Unit
 from darwin.screen import Screen
 from darwin.workspace import Workspace
 
 Evaluate = Callable[[Sequence[Job]], Iterator[tuple[Job, Trial]]]
 """Runs trials and yields each as it ends; everything but the jobs is already bound."""
 
-SEEDS = {"selection": 1, "verdict": 100, "closing": 200, "larger": 300}
+SEEDS = {"selection": 1, "verdict": 100, "closing": 200, "larger": 300, "ablation": 400}
 """First trial seed of each purpose, of the thousand that belong to one evolution's seed: closing seeds and those of the
 larger budget choose nothing, and no verdict is given on the seed that picked the contender."""
 
@@ -72,6 +73,11 @@ class Evolution:
     def base(self) -> Individual:
         """The ancestor."""
         return self.memory.resolve("base")
+
+    @property
+    def timed(self) -> bool:
+        """Whether the budget is a time, and so a clock has its say in how many tokens a script trains on."""
+        return Budget.parse(self.run.budget).unit is Unit.SECONDS
 
     def seeds(self, purpose: str, count: int) -> tuple[int, ...]:
         """Trial seeds of a purpose (a key of ``SEEDS``); equal ones are paired."""

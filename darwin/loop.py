@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darwin import closing, gate, noise, plan, selection, spending, variation, verdicts
+from darwin import ablation, closing, gate, noise, plan, screening, selection, spending, variation, verdicts
 from darwin.analysis import analyse
 from darwin.births import bear
 from darwin.evolution import Evolution
@@ -10,6 +10,7 @@ from darwin.lineage import population_refs
 from darwin.measure import Wanted, measure
 from darwin.memory.records import Comparison, Individual, Outcome
 from darwin.reviewers import Auto
+from darwin.strategy import Strategy
 
 
 def evolve(evolution: Evolution, target: int) -> Comparison | None:
@@ -33,17 +34,20 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
         generation = evolution.run.generation + 1
         while evolution.run.settled < generation * len(evolution.run.population):
             births = next_births(evolution, generation)
-            children = bear(evolution, births)
+            children = screening.promoted(evolution, bear(evolution, births))
             measure(evolution, [Wanted(child, evolution.seeds("selection", 1)[0]) for child in children])
+            look_twice(evolution, births)
             analyse(evolution, children)
             settle(evolution, births)
         evolution.screen.generation(generation, memory)
         spending.announce(evolution, target)
         contender = verdicts.contender(evolution.run, memory.individuals)
         if contender is not None:
-            meet(evolution, contender)
-        review(evolution)
+            meet(evolution, contender, least=verdicts.OWN_PAIRS if generation == target else 0)
+        if generation < target:
+            review(evolution)
         memory.record(evolution.advanced(generation=generation))
+    thin(evolution)
     closing.check(evolution)
     review(evolution)
     comparison = closing.compare(evolution)
@@ -55,22 +59,43 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
 
 def next_births(evolution: Evolution, generation: int) -> list[variation.Birth]:
     """The next batch of births; a batch never reaches into the next generation."""
-    run = evolution.run
+    run, memory = evolution.run, evolution.memory
+    strategy = Strategy.of(run)
     left = generation * len(run.population) - run.settled
+    fast = evolution.timed and strategy.search == "ga" and run.control is None
     return variation.plan(
         run.population,
-        evolution.memory.individuals,
+        memory.individuals,
         seed=run.seed,
         settled=run.settled,
-        count=min(run.batch, left),
+        count=min(1 if strategy.search == "greedy" else run.batch, left),
+        strategy=strategy,
+        effects=memory.prior_effects() if run.control == "no-memory" else memory.effects(),
+        fastest=selection.to_speed_up(run.population, memory.individuals) if fast else None,
     )
+
+
+def look_twice(evolution: Evolution, births: list[variation.Birth]) -> None:
+    """Train the children whose survival hangs on a difference that luck could make, and their rivals, once more."""
+    run, people = evolution.run, evolution.memory.individuals
+    gap = verdicts.lead(run, people)
+    close = selection.close_calls(
+        run.population, [people[b.id] for b in births], people, strategy=Strategy.of(run), gap=gap
+    )
+    measure(evolution, [Wanted(i, evolution.seeds("selection", 2)[1]) for i in close])
 
 
 def settle(evolution: Evolution, births: list[variation.Birth]) -> None:
     """Let the batch's results decide who survives, and move the agents' branches."""
-    memory = evolution.memory
-    children = [memory.individuals[birth.id] for birth in births]
-    population = selection.survivors(evolution.run.population, children, memory.individuals)
+    memory, run = evolution.memory, evolution.run
+    population = selection.survivors(
+        run.population,
+        [memory.individuals[birth.id] for birth in births],
+        memory.individuals,
+        strategy=Strategy.of(run),
+        second=evolution.seeds("selection", 2)[1],
+        fast_place=evolution.timed and run.control != "reseeded",
+    )
     memory.record(
         evolution.advanced(population=population, settled=births[-1].ordinal),
         refs=population_refs(population, memory),
@@ -78,17 +103,20 @@ def settle(evolution: Evolution, births: list[variation.Birth]) -> None:
     memory.project_derived()
 
 
-def meet(evolution: Evolution, contender: Individual) -> None:
+def meet(evolution: Evolution, contender: Individual, least: int = 0) -> None:
     """Find the verdict on a contender: paired fresh seeds against the incumbent, look by look until it is decided.
 
     A verdict that the run cannot afford to end now stays open, and goes on if it is still the contender later.
+
+    Args:
+        least: pairs that are granted even if the run could not afford them, as in its last generation.
     """
     memory, run = evolution.memory, evolution.run
     incumbent = memory.individuals[run.incumbent]
     earlier = contender.verdict if contender.verdict and contender.verdict.against == incumbent.id else None
     number = earlier.number if earlier else run.verdicts + 1
     seeds = evolution.seeds("verdict", verdicts.LOOKS[-1])
-    affordable = verdicts.affordable(run, memory.individuals, contender)
+    affordable = max(least, verdicts.affordable(run, memory.individuals, contender))
     if affordable < verdicts.least_pairs(verdicts.spread(run, memory.individuals).df):
         return
     evolution.screen.meets(contender, incumbent)
@@ -116,6 +144,27 @@ def meet(evolution: Evolution, contender: Individual) -> None:
             changes["champion"] = contender.id
     memory.record(judged, evolution.advanced(**changes))
     evolution.screen.verdict(judged)
+
+
+def thin(evolution: Evolution) -> None:
+    """Take out of the champion what does not pay at the larger budget; the thinner script is champion if it is proven
+    better than the incumbent too. Once a champion, and never after a person merged it."""
+    memory, run = evolution.memory, evolution.run
+    if run.champion in (None, run.ablated, run.incumbent) or not Strategy.of(run).ablation:
+        return
+    champion = memory.individuals[str(run.champion)]
+    thinner = ablation.thinner(evolution, champion)
+    if thinner is not None:
+        meet(evolution, thinner, least=verdicts.OWN_PAIRS)
+        thinner = memory.individuals[thinner.id]
+        if thinner.verdict is not None and thinner.verdict.outcome is Outcome.BETTER:
+            champion = thinner
+            evolution.screen.say(f"{thinner.id} is the champion: it lacks what does not last.", "bold")
+    population = {a: champion.id if i == run.champion else i for a, i in run.population.items()}
+    memory.record(
+        evolution.advanced(champion=champion.id, ablated=champion.id, population=population),
+        refs=population_refs(population, memory),
+    )
 
 
 def _leads(mine: Individual, champion: Individual, seeds: tuple[int, ...], budget: str) -> bool:

@@ -1,13 +1,14 @@
-"""The plan: what a run is going to cost, phase by phase, from what the base's trials cost; printed before it starts."""
+"""What a run is going to cost, by purpose, from what the base's trials cost; and what it has cost."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from darwin import closing
-from darwin.evolution import Evolution
-from darwin.memory.records import Trial
+from darwin import closing, screening
+from darwin.evolution import SEEDS, Evolution
+from darwin.memory.records import Individual, Run, Trial
 from darwin.reviewers import Defer
 from darwin.sandbox.budget import LARGER, Budget, Unit
 
@@ -32,12 +33,13 @@ class Plan:
     verdicts: int
     child_seconds: float
     verdict_seconds: float
+    larger_seconds: float
     closing_seconds: float
 
     @property
     def seconds(self) -> float:
         """CPU seconds of all together."""
-        return self.child_seconds + self.verdict_seconds + self.closing_seconds
+        return self.child_seconds + self.verdict_seconds + self.larger_seconds + self.closing_seconds
 
 
 def make(evolution: Evolution, target: int) -> Plan:
@@ -49,13 +51,20 @@ def make(evolution: Evolution, target: int) -> Plan:
     trial = training + judging + STARTING
     timed = Budget.parse(run.budget).unit is Unit.SECONDS
     child = trial + (training * (CORRECTED + REHEARSED) if timed else 0.0)
+    if run.search != "greedy" and (short := screening.short(run.budget)) is not None:
+        child = child / 2 + training * Budget.parse(short).amount / Budget.parse(run.budget).amount + STARTING
     children = target * len(run.population) - run.settled
-    spent = sum(len(i.verdict.seeds) for i in evolution.memory.individuals.values() if i.verdict)
-    most = max(0, 2 + target * len(run.population) // 4 - spent)
-    ending = 2 * closing.SEEDS * trial
-    if run.control is None:
-        ending += 2 * closing.LARGER_SEEDS * (LARGER * training + 2 * judging + STARTING)
-    return Plan(children, most, children * child, most * trial, ending)
+    taken = sum(len(i.verdict.seeds) for i in evolution.memory.individuals.values() if i.verdict)
+    most = max(0, 2 + target * len(run.population) // 4 - taken)
+    larger = 2 * closing.LARGER_SEEDS * (LARGER * training + 2 * judging + STARTING)
+    return Plan(
+        children,
+        most,
+        children * child,
+        most * trial,
+        0.0 if run.control == "reseeded" else larger,
+        2 * closing.SEEDS * trial,
+    )
 
 
 def announce(evolution: Evolution, target: int) -> None:
@@ -65,21 +74,41 @@ def announce(evolution: Evolution, target: int) -> None:
     if config.approve == "ask" and isinstance(evolution.reviewer, Defer):
         evolution.screen.say("No terminal to ask at: decisions are put off, as with --approve defer.")
     plan = make(evolution, target)
-    larger = (
-        ""
-        if run.control
-        else f" and {2 * closing.LARGER_SEEDS} at {LARGER} x {run.budget} if there is a champion"
-    )
-    already = run.cpu_seconds
     lines = [
         f"{plan.children} children in {generations} generations: {plan.child_seconds:,.0f} CPU seconds",
         f"at most {plan.verdicts} trials for verdicts: {plan.verdict_seconds:,.0f}",
-        f"closing, {2 * closing.SEEDS} trials{larger}: {plan.closing_seconds:,.0f}",
-        f"in all at most {plan.seconds:,.0f}, beside the {already:,.0f} spent so far",
+        f"closing comparison, {2 * closing.SEEDS} trials: {plan.closing_seconds:,.0f}",
+        f"in all at most {plan.seconds:,.0f}, beside the {run.cpu_seconds:,.0f} spent so far",
     ]
+    if plan.larger_seconds:
+        check = f"a champion's {2 * closing.LARGER_SEEDS} trials at {LARGER} x {run.budget}: "
+        lines.insert(2, f"{check}{plan.larger_seconds:,.0f}")
     minutes = plan.seconds / 60 / config.workers
     megabytes = plan.children * BYTES_PER_CHILD / 1e6
     evolution.screen.plan(lines, minutes, config.workers, megabytes)
+
+
+def spent(run: Run, individuals: Mapping[str, Individual]) -> dict[str, float]:
+    """CPU seconds of trials so far, by what they were for: children, verdicts, luck (the base's own seeds), ablation,
+    the larger budget, closing. What ``run.cpu_seconds`` has beyond them went into agents, git, records, spare servers.
+    """
+    found = dict.fromkeys(("children", "verdicts", "luck", "ablation", "larger budget", "closing"), 0.0)
+    base = next(iter(individuals))
+    luck = run.noise.seeds if run.noise else ()
+    for individual in individuals.values():
+        seen = set()
+        for trial in individual.trials:
+            if (trial.seed, trial.budget) in seen:  # one training run, judged twice
+                continue
+            seen.add((trial.seed, trial.budget))
+            purpose = max((name for name in SEEDS if SEEDS[name] <= trial.seed % 1000), key=SEEDS.__getitem__)
+            if individual.id == base and (trial.seed in luck or purpose == "selection"):
+                purpose = "luck"
+            found[_PURPOSES.get(purpose, purpose)] += trial.cpu_seconds or 0.0
+    return found
+
+
+_PURPOSES = {"selection": "children", "verdict": "verdicts", "larger": "larger budget"}
 
 
 def _spent(trial: Trial) -> float:

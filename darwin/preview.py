@@ -15,7 +15,7 @@ from darwin.agents.members import FILE, Members
 from darwin.agents.members import read as read_members
 from darwin.agents.prompts import Prompts
 from darwin.agents.tokens import count
-from darwin.births import task_for
+from darwin.births import outlook, task_for
 from darwin.briefing import brief
 from darwin.config import Config, check, override, parse_generations
 from darwin.errors import UsageError
@@ -123,7 +123,8 @@ def _next(workspace: Workspace, found: Members) -> Task:
     birth = next((b for b in births if b.author in asking), births[0])
     if birth.author not in asking and found.asking:
         birth = replace(birth, author=found.asking[0].name)
-    return replace(task_for(evolution, birth, birth.ordinal), briefing=brief(evolution, birth, birth.ordinal))
+    task = task_for(evolution, birth, birth.ordinal, outlook(evolution, birth.ordinal))
+    return replace(task, briefing=brief(evolution, birth, birth.ordinal))
 
 
 def _text(path: Path) -> str:

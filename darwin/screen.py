@@ -99,6 +99,15 @@ class Screen:
         better = first and individual.delta.get("parent", 0.0) < 0
         self.say(f"{name} {words}", "green" if better else "")
 
+    def screened(self, child: Individual, trial: Trial) -> None:
+        """A child's short trial ended."""
+        if trial.status is not TrialStatus.OK or trial.loss is None:
+            self.say(f"{child.id:14} {trial.status.replace('_', ' ')} in its {trial.phase} phase.", "red")
+            return
+        self.say(
+            f"{child.id:14} perplexity {perplexity(trial.loss):.3f} after {trial.budget}, to be screened by"
+        )
+
     def plan(self, lines: Sequence[str], minutes: float, workers: int, megabytes: float) -> None:
         """What lies ahead, before it starts."""
         time = f"about {minutes:.0f} min" if minutes >= 1.5 else "about a minute"

@@ -115,7 +115,7 @@ def log_table(individuals: Iterable[Individual], memory: Memory) -> Table:
     table.add_column("perplexity", no_wrap=True)
     table.add_column("whose script, and the change", overflow="fold")
     for i in individuals:
-        whose = f"{i.owner}'s {i.parents[0]}: " if i.parents else ""
+        whose = (f"{i.owner}'s " if i.owner else "") + f"{i.parents[0]}: " if i.parents else ""
         table.add_row(i.id, Text(outcome(i, memory)), Text(whose + safe(i.subject)))
     return table
 

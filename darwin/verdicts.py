@@ -48,7 +48,7 @@ OWN_PAIRS = 3
 """Pairs from which their own deviation alone may decide."""
 
 EQUAL = 0.05
-"""Share by which two bills may differ: beyond, the training time was not equal, and no verdict is given."""
+"""Share by which the bill of who is ahead may exceed the other's: beyond, no verdict is given."""
 
 CONFIDENCE = 0.98
 """Of the two-sided intervals of the closing comparison."""
@@ -84,8 +84,13 @@ def contender(run: Run, individuals: Mapping[str, Individual]) -> Individual | N
     if best.verdict is not None and best.verdict.against == run.incumbent and not is_open(best.verdict):
         return None
     rivals = {run.incumbent, run.champion or run.incumbent}
-    lead = LEADS * PAIRED * spread(run, individuals).deviation
-    return best if all(best.rank[0] < individuals[r].rank[0] - lead for r in rivals) else None
+    needed = lead(run, individuals)
+    return best if all(best.rank[0] < individuals[r].rank[0] - needed for r in rivals) else None
+
+
+def lead(run: Run, individuals: Mapping[str, Individual]) -> float:
+    """``LEADS`` deviations of a same-seed difference, in nats: less may be luck."""
+    return LEADS * PAIRED * spread(run, individuals).deviation
 
 
 def is_open(verdict: Verdict) -> bool:
@@ -225,7 +230,8 @@ def judge(
     """The verdict after ``len(pairs)`` pairs (a look, else what the last look allows).
 
     ``worse`` and ``better`` need the mean difference, charged ``per_log_time`` nats for each e-fold of longer
-    training, to be out of reach of luck; ``better`` also at least ``LEAST_EFFECT``.
+    training, to be out of reach of luck, and the winner not to have trained for longer by more than ``EQUAL``;
+    ``better`` also needs at least ``LEAST_EFFECT``.
     """
     look = max((n for n, count in enumerate(LOOKS) if count <= len(pairs)), default=0)
     time = advantage(pairs)
@@ -233,16 +239,16 @@ def judge(
     luck = reach(pairs, known, look, number)
     low, high = effect - luck, effect + luck
     outcome, note = Outcome.UNDECIDED, None
-    if abs(math.expm1(time)) > EQUAL:
-        note = f"bills differ by {math.expm1(time):+.1%}: the training time was not equal"
-    elif math.isinf(luck):
+    if math.isinf(luck):
         note = f"noise is known with {known.df} degrees of freedom only: three pairs are needed"
-    elif low > 0:
-        outcome = Outcome.WORSE
     elif high < 0 and effect > -LEAST_EFFECT:
         note = f"the effect is below the {LEAST_EFFECT:.1%} that would matter"
-    elif high < 0:
-        outcome = Outcome.BETTER
+    elif low > 0 or high < 0:
+        outcome = Outcome.WORSE if low > 0 else Outcome.BETTER
+        helped = time if high < 0 else -time  # how much longer the winner trained
+        if math.expm1(helped) > EQUAL:
+            outcome = Outcome.UNDECIDED
+            note = f"bills differ by {math.expm1(time):+.1%}: the one ahead trained for longer"
     return Verdict(
         against=against,
         outcome=outcome,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from darwin.agents.knowledge import priors
 from darwin.config import Config, load
 from darwin.errors import UsageError
 from darwin.lineage import Lineage
@@ -70,7 +71,8 @@ def open_workspace(folder: Path) -> Workspace:
         )
     config = load(folder / CONFIG)
     lineage = Lineage.open(folder)
-    return Workspace(folder, config, lineage, Memory(lineage.repo, folder / "memory"))
+    known = dict if config.control == "no-knowledge" else priors
+    return Workspace(folder, config, lineage, Memory(lineage.repo, folder / "memory", known))
 
 
 @contextmanager

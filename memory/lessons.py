@@ -1,13 +1,20 @@
-"""Lessons: what the trials so far say about each technique and setting."""
+"""Lessons: what the trials so far say about each technique and setting, with the trials that say so."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from statistics import fmean
 from typing import Any
 
-from darwin.memory.records import AgentMemory, Attempt, Decision, Individual, Lesson, Status
+from darwin.memory.effects import Change, Effects, Estimate, Observation, change_of
+from darwin.memory.records import AgentMemory, Attempt, Claim, Decision, Individual, Lesson, Status
+
+FIRST_STEP, LEAST_STEP, LARGEST_STEP = 1.0, 0.2, 1.6
+"""Doublings of a setting's step: at first, at least, at most."""
+
+LONGER, SHORTER = 1.4, 0.7
+"""How a step changes after a change of that setting that helped, and after one that did not (as in evolution
+strategies: steps grow while they succeed)."""
 
 
 def ideas(techniques: Iterable[str], settings: Mapping[str, tuple[Any, Any]]) -> tuple[str, ...]:
@@ -18,46 +25,116 @@ def ideas(techniques: Iterable[str], settings: Mapping[str, tuple[Any, Any]]) ->
     )
 
 
-def distil(individuals: Iterable[Individual]) -> tuple[Lesson, ...]:
-    """Lessons from all individuals that were tried, in order of their ids; pure.
+def lesson_of(idea: str, amount: float) -> str:
+    """The lesson id of an idea of the model and its amount."""
+    return idea if idea.startswith("technique:") else f"{idea}:{'up' if amount > 0 else 'down'}"
 
-    A child with several ideas shares its effect out evenly among them.
-    """
-    found: dict[str, list[tuple[Individual, float | None, float | None]]] = defaultdict(list)
-    by_id = {}
+
+def unit(lesson: str) -> dict[str, float]:
+    """The change that a lesson is about: a technique, or one doubling (or halving) of a setting."""
+    if lesson.startswith("technique:"):
+        return {lesson: 1.0}
+    idea, _, way = lesson.rpartition(":")
+    return {idea: 1.0 if way == "up" else -1.0}
+
+
+def distil(individuals: Iterable[Individual], effects: Effects) -> tuple[Lesson, ...]:
+    """Lessons on all ideas that were tried, in order of their ids; retired ones after the one in force. Pure."""
+    tried: dict[str, list[Individual]] = defaultdict(list)
     for individual in individuals:
-        by_id[individual.id] = individual
-        if individual.status not in (Status.TRAINED, Status.FAILED):
+        if individual.status in (Status.TRAINED, Status.FAILED):
+            for idea, amount in change_of(individual).items():
+                if idea in individual.without:
+                    continue  # a script that fails without an idea says nothing against the idea
+                tried[lesson_of(idea, amount)].append(individual)
+    implied: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for seen in effects.observed:
+        for idea, amount in seen.change.items():
+            taken_out = idea.startswith("technique:") and amount < 0
+            effect = _implied(idea, seen, effects) * (-1 if taken_out else 1)
+            implied[lesson_of(idea, amount)].append((seen.individual, effect))
+    found: list[Lesson] = []
+    for lesson in sorted(tried):
+        found += _lessons(lesson, tried[lesson], implied[lesson], effects.of(unit(lesson)))
+    return tuple(found)
+
+
+def _implied(idea: str, seen: Observation, effects: Effects) -> float:
+    """What an observation says of one of its ideas: the difference less what the others are expected to do."""
+    others: Change = {i: amount for i, amount in seen.change.items() if i != idea}
+    if not others:
+        return seen.difference
+    return seen.difference - effects.mean(others, seen.had, seen.gain, seen.horizon)
+
+
+def _lessons(
+    lesson: str, tried: list[Individual], implied: list[tuple[str, float]], estimate: Estimate
+) -> list[Lesson]:
+    """The lesson in force, and what was claimed before and is contradicted by now."""
+    failed = [i.id for i in tried if i.status is Status.FAILED]
+    helped = [i for i, effect in implied if effect < 0]
+    hurt = [i for i, effect in implied if effect >= 0]
+    claim = Claim.HELPS if estimate.short < 0 else Claim.HURTS
+
+    def one(claim: Claim, retired: bool) -> Lesson:
+        supporting, contradicting = (helped, hurt) if claim is Claim.HELPS else (hurt, helped)
+        names = dict.fromkeys([*contradicting, *failed] if claim is Claim.HELPS else contradicting)
+        return Lesson(
+            id=f"{lesson}:{claim}" if retired else lesson,
+            claim=claim,
+            retired=retired,
+            effect=None if retired or not implied else estimate.short,
+            sd=None if retired or not implied else estimate.short_sd,
+            long_effect=None if retired or not implied else estimate.long,
+            long_sd=None if retired or not implied else estimate.long_sd,
+            mfu=None if retired or not implied else estimate.mfu,
+            mfu_sd=None if retired or not implied else estimate.mfu_sd,
+            tried=len(tried),
+            failed=len(failed),
+            supporting=tuple(dict.fromkeys(supporting)),
+            contradicting=tuple(names),
+        )
+
+    claims = _claims(implied)
+    found = [one(claim, retired=False)]
+    other = Claim.HURTS if claim is Claim.HELPS else Claim.HELPS
+    return [*found, one(other, retired=True)] if other in claims else found
+
+
+def _claims(implied: list[tuple[str, float]]) -> set[Claim]:
+    """What the mean of the trials so far said, after each of them."""
+    total, claims = 0.0, set()
+    for _, effect in implied:
+        total += effect
+        claims.add(Claim.HELPS if total < 0 else Claim.HURTS)
+    return claims
+
+
+def steps(individuals: Iterable[Individual]) -> dict[str, float]:
+    """The step of each setting that was tried, in doublings, from what came of the tries, in order of birth."""
+    found: dict[str, float] = {}
+    for individual in individuals:
+        if individual.status not in (Status.TRAINED, Status.FAILED) or individual.operator != "mutation":
             continue
-        names = ideas(individual.techniques, individual.settings)
-        for name in names:
-            delta = individual.delta.get("parent")
-            parent = by_id.get(individual.parents[0]) if individual.parents else None
-            mfu = None
-            if individual.mfu is not None and parent is not None and parent.mfu is not None:
-                mfu = (individual.mfu - parent.mfu) / len(names)
-            found[name].append((individual, None if delta is None else delta / len(names), mfu))
-    return tuple(_lesson(name, found[name]) for name in sorted(found))
-
-
-def _lesson(name: str, evidence: list[tuple[Individual, float | None, float | None]]) -> Lesson:
-    effects = [delta for _, delta, _ in evidence if delta is not None]
-    mfus = [mfu for _, _, mfu in evidence if mfu is not None]
-    return Lesson(
-        id=name,
-        effect=fmean(effects) if effects else None,
-        mfu=fmean(mfus) if mfus else None,
-        tried=len(evidence),
-        failed=sum(1 for individual, _, _ in evidence if individual.status is Status.FAILED),
-        supporting=tuple(i.id for i, delta, _ in evidence if delta is not None and delta < 0),
-        contradicting=tuple(i.id for i, delta, _ in evidence if delta is None or delta >= 0),
-    )
+        for name in individual.settings:
+            helped = individual.delta.get("parent", 1.0) < 0
+            step = found.get(name, FIRST_STEP) * (LONGER if helped else SHORTER)
+            found[name] = min(LARGEST_STEP, max(LEAST_STEP, step))
+    return found
 
 
 def attempts_of(
     agent: str, individuals: Iterable[Individual], decisions: dict[str, Decision]
 ) -> tuple[Attempt, ...]:
-    """What one agent tried, on whose script, and what came of it, in order of birth."""
+    """What one agent tried, on whose script, and what came of it, in order of birth.
+
+    A decision on a script that an ablation made is told to the author of the script that it was made from.
+    """
+    individuals = list(individuals)
+    thinned = {
+        i.parents[0]: decisions[i.id] for i in individuals if i.operator == "ablation" and i.id in decisions
+    }
+    decisions = thinned | decisions
     return tuple(
         Attempt(
             child=i.id,

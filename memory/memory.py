@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from git import Repo
 from git.exc import GitCommandError
 from pydantic import BaseModel
 
+from darwin.memory.effects import Effects, Prior, observations
 from darwin.memory.errors import MemoryFault, UnknownName
 from darwin.memory.expectations import calibration
 from darwin.memory.lessons import distil, memory_of
@@ -27,6 +28,9 @@ from darwin.memory.records import (
     perplexity,
 )
 from darwin.memory.store import Store
+
+Priors = Callable[[], Mapping[str, Prior]]
+"""What is known of techniques beforehand, by lesson id; asked for when it is needed."""
 
 ALIASES = ("base", "main", "champion")
 
@@ -49,10 +53,13 @@ def _paths(record: Record) -> tuple[str, str]:
 class Memory:
     """Reads all records once, then keeps them; every change goes to git first, then to the JSON files."""
 
-    def __init__(self, repo: Repo, folder: Path) -> None:
+    def __init__(self, repo: Repo, folder: Path, priors: Priors = dict) -> None:
+        """Read the records of a repository; ``priors`` gives what is known of techniques beforehand."""
+        self._priors = priors
         self._repo = repo
         self._notes = Notes(repo)
         self._store = Store(folder)
+        self._modelled: tuple[tuple[int, int], Effects] = (-1, -1), Effects({})
         contents = self._notes.read()
         self.individuals: dict[str, Individual] = contents.individuals
         self.decisions: dict[str, Decision] = contents.decisions
@@ -126,7 +133,19 @@ class Memory:
 
     def lessons(self, before: int | None = None) -> tuple[Lesson, ...]:
         """Lessons from the individuals born before ordinal ``before`` (all, if None)."""
-        return distil(self.born_before(before))
+        return distil(self.born_before(before), self.effects(before))
+
+    def effects(self, before: int | None = None) -> Effects:
+        """What every idea is expected to do, by the prior and the individuals born before ordinal ``before``."""
+        born = {i.id: i for i in self.born_before(before)}
+        key = (len(born), sum(len(i.trials) for i in born.values()))
+        if key != self._modelled[0]:
+            self._modelled = key, Effects(self._priors(), observations(born))
+        return self._modelled[1]
+
+    def prior_effects(self) -> Effects:
+        """What every idea was expected to do before any trial."""
+        return Effects(self._priors())
 
     def agent(self, card: AgentCard, before: int | None = None) -> AgentMemory:
         """What one agent remembers of the individuals born before ordinal ``before``."""

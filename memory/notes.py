@@ -90,7 +90,7 @@ class Notes:
                     f"{RECORDS}:{path} is not a record this version can read "
                     f"({error.error_count()} problems, first: {error.errors()[0]['msg']})."
                 ) from error
-        contents.individuals = {i.id: i for i in sorted(individuals, key=lambda i: i.ordinal)}
+        contents.individuals = {i.id: i for i in sorted(individuals, key=lambda i: (i.ordinal, i.id))}
         return contents
 
     def stage(self, records: Mapping[str, bytes], lines: Mapping[str, str]) -> dict[str, str]:

@@ -28,6 +28,7 @@ class Status(StrEnum):
     BORN = "born"
     REFUSED = "refused"  # a no-op, or a genome already known: never trained
     FAILED = "failed"  # its trial did not come to a loss
+    SCREENED = "screened"  # its short trial was not among the better half: never trained at the budget
     DISQUALIFIED = "disqualified"  # an audit found it cheating
     TRAINED = "trained"
 
@@ -94,7 +95,7 @@ class Expectation(Record):
     """What an author expects of its change, before it is measured."""
 
     log_perplexity: float | None = None
-    mfu: float | None = None
+    mfu: float | None = Field(default=None, description="difference of its log")
 
 
 class Verdict(Record):
@@ -173,10 +174,11 @@ class Individual(Record):
     parents: tuple[str, ...] = ()
     owner: str | None = Field(default=None, description="the agent that owns the rewritten parent")
     author: str | None = Field(default=None, description="the agent that wrote it; None for the base")
-    operator: str = Field(description="base, mutation or reseeded")
+    operator: str = Field(description="base, mutation, crossover, ablation or reseeded")
     subject: str = ""
     techniques: tuple[str, ...] = ()
     settings: dict[str, tuple[Any, Any]] = Field(default_factory=dict, description="changed: (from, to)")
+    without: tuple[str, ...] = Field(default=(), description="ideas of its parent that were taken out")
     hypothesis: str = ""
     expected: Expectation = Expectation()
     shown: tuple[str, ...] = Field(default=(), description="records and lessons its author was given")
@@ -190,6 +192,10 @@ class Individual(Record):
     status: Status = Status.BORN
     reason: str | None = Field(default=None, description="why it was refused, failed or disqualified")
     trials: tuple[Trial, ...] = ()
+    screening: Trial | None = Field(
+        default=None,
+        description="the short trial that decided whether it got a whole one; None: not screened",
+    )
     delta: dict[str, float] = Field(default_factory=dict, description="log perplexity to parent and base")
     verdict: Verdict | None = None
     larger: Check | None = Field(
@@ -334,6 +340,7 @@ class Run(Record):
     batch: int
     device: str
     threads: int = 1
+    search: str = "ga"
     control: str | None = None
     dataset: str = Field(description="sha256 of the data")
     dataset_name: str
@@ -353,21 +360,40 @@ class Run(Record):
     incumbent: str
     champion: str | None = None
     last_gain: int = Field(default=0, description="the last generation whose contender was better")
+    ablated: str | None = Field(
+        default=None,
+        description="the champion whose doubtful techniques were tried without, at the larger budget",
+    )
     test_uses: int = 0
     comparison: Comparison | None = None
     cpu_seconds: float = Field(default=0.0, description="of darwin, git and all trials together")
 
 
+class Claim(StrEnum):
+    """What a lesson says of an idea."""
+
+    HELPS = "helps"
+    HURTS = "hurts"
+
+
 class Lesson(Record):
     """What the trials so far say about one technique or setting.
 
-    ``effect`` is the mean difference of log perplexity to the parent, over ``supporting`` and
-    ``contradicting`` trials together (each named by its individual's id).
+    Effects are posterior means on the base, with standard deviations: of log perplexity at the run's budget and at
+    six times it, and of log MFU; of a setting, by one doubling or halving. A trial (named by its individual's id)
+    supports or contradicts the claim by what is left of its difference when the other ideas in it have had their
+    share. A claim that the trials made once and make no more is retired: kept with its trials, without an effect.
     """
 
-    id: str = Field(description="technique:<id> or setting:<name>:<up|down>")
+    id: str = Field(description="technique:<id> or setting:<name>:<up|down>; a retired one ends in its claim")
+    claim: Claim = Claim.HELPS
+    retired: bool = False
     effect: float | None
+    sd: float | None = None
+    long_effect: float | None = None
+    long_sd: float | None = None
     mfu: float | None
+    mfu_sd: float | None = None
     tried: int
     failed: int
     supporting: tuple[str, ...]

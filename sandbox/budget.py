@@ -81,10 +81,10 @@ def tokens_for_flops(budget: Budget, flops_per_token: float) -> int:
 def guess(seconds: float, points: tuple[tuple[int, float], tuple[int, float]]) -> int:
     """Tokens that ``seconds`` buy by the line through two (tokens, billed seconds) points.
 
-    It is kept within an eighth and a hundred times the larger point's proportion, so that no odd pair of
-    points (dear first steps, none later) asks for a run without end.
+    It is kept within an eighth and 16 times the larger point's proportion, so that no odd pair of points (dear
+    first steps, none later) asks for a run without end.
     """
     (few, cheap), (many, dear) = points
     per_token = max(dear - cheap, 0.01 * dear) / max(1, many - few)
     plain = many * seconds / dear
-    return max(1, round(min(max(many + (seconds - dear) / per_token, plain / 8), 100 * plain)))
+    return max(1, round(min(max(many + (seconds - dear) / per_token, plain / 8), 16 * plain)))

@@ -27,6 +27,9 @@ class Limits:
     """Times its smoke run fits into it, of a time budget, for a rehearsal: about a tenth of the budget, as half of a
     smoke run is starting up. Less guesses worse, and a wrong guess costs a whole run."""
 
+    rehearsal_rise: float = 1.3
+    """Times the run before it that a rehearsal has to cost for a line through both to say anything."""
+
     smoke_cpu_seconds: float = 60.0
     """CPU seconds: the base needs under 1; a script may build tables first."""
 

@@ -58,7 +58,7 @@ class Training:
 
         For a budget of time: a rehearsal guesses, and where the bill is more than ``MARGIN`` off, the tokens are
         rescaled along the line through rehearsal and run, and it trains once more. Who is slow gets fewer tokens, and
-        nothing else happens to it. Who is still ``OVER`` the budget then does not keep to its tokens.
+        nothing else happens to it. Who by both bills is still ``OVER`` the budget does not keep to its tokens.
         """
         if budget.unit is Unit.TOKENS:
             self.train(int(budget.amount))
@@ -73,7 +73,10 @@ class Training:
             rehearsed, tokens = self._rehearse(seconds, smoked)
             bill = self.train(tokens)
             if abs(bill / seconds - 1) > MARGIN:
-                bill = self.train(guess(seconds, tuple(sorted((rehearsed, (tokens, bill))))))  # type: ignore[arg-type]
+                corrected = guess(seconds, tuple(sorted((rehearsed, (tokens, bill)))))  # type: ignore[arg-type]
+                again = self.train(corrected)
+                # A bill has noise of its own: what both runs together say of the price of a token decides.
+                bill = min(again, (bill + again) / (tokens + corrected) * corrected)
             if bill > seconds * (1 + OVER):
                 raise Failed(
                     TrialStatus.OVER_BUDGET, "train",
@@ -82,18 +85,29 @@ class Training:
                 )  # fmt: skip
 
     def _rehearse(self, seconds: float, smoked: tuple[int, float]) -> tuple[tuple[int, float], int]:
-        """((tokens, billed seconds) of a short run, tokens guessed from it and from the smoke run)."""
+        """((tokens, billed seconds) of a short run, tokens guessed from it and from the one before it).
+
+        The smoke run comes first, and cold: on a fresh machine it may cost as much as a rehearsal of many more
+        tokens. A line through two such points says nothing, so a longer rehearsal follows, twice at most.
+        """
         few, cheap = smoked
         factor = min(64.0, max(2.0, self.limits.rehearsal_share * seconds / max(cheap, 1e-3)))
-        tokens, began = int(few * factor), time.monotonic()
-        most = self.limits.smoke_cpu_seconds
-        if self.pace:
-            self.pace.sample()
+        for _ in range(3):
+            tokens = int(few * factor)
+            dear, slowdown = self._rehearsal(tokens)
+            points = (few, cheap / slowdown), (tokens, dear)
+            if dear > self.limits.rehearsal_rise * cheap / slowdown or 2 * dear > seconds:
+                break
+            few, cheap, factor = tokens, dear * slowdown, 4.0
+        return points[1], guess(seconds, points)
+
+    def _rehearsal(self, tokens: int) -> tuple[float, float]:
+        """(bill in seconds, slowdown) of a short run."""
+        most, began = self.limits.smoke_cpu_seconds, time.monotonic()
         report = self.session.train("rehearsal", self.data, self.seed, tokens, most)
         self.session.check("rehearsal", report, most)
-        slowdown = self.pace.slowdown(began, least=4) if self.pace else 1.0
-        dear = self._seconds(report) / slowdown
-        return (tokens, dear), guess(seconds, ((few, cheap / slowdown), (tokens, dear)))
+        slowdown = self.pace.slowdown(began) if self.pace else 1.0
+        return self._seconds(report) / slowdown, slowdown
 
     def _seconds(self, report: Report) -> float:
         return report.cpu_seconds if self.device == "cpu" else report.wall_seconds

@@ -1,21 +1,26 @@
-"""How a rule-based agent chooses: weigh what fits this script by prior, memory and temperament, then draw.
+"""How a rule-based agent chooses: draw each idea's effect from what is believed of it, and take the best.
 
-Standard library only, a JSON-able dict in and one out, because this runs in the agent's own container.
-Effects are differences of log perplexity (negative is better). Nothing that depends on a clock has a say,
-so equal tasks give equal answers.
+That is Thompson sampling: an idea is tried as often as it is likely to be the best, by its effect at the **long**
+horizon (six times the budget), since short trials flatter head starts. What is believed is a model's posterior, made on
+the host. Standard library only, a JSON-able dict in and one out, because this runs in the agent's own container.
+Effects are differences of log perplexity (negative is better). Nothing that depends on a clock has a say where
+perplexity is aimed at, so equal tasks give equal answers.
 
 The task::
 
-    {"seed": 1, "child": "g002-ada-1", "attempt": 0, "temperament": "tuner", "context": 64,
-     "techniques": [{"id", "title", "family", "effect", "price", "conflicts": [ids]}, ...],   those that fit
+    {"seed": 1, "child": "g002-ada-1", "attempt": 0, "generation": 2, "temperament": "tuner", "context": 64,
+     "aim": "perplexity",                            or "mfu"
+     "techniques": [{"id", "title", "family", "conflicts": [ids]}, ...],   those that fit
      "settings": {"learning_rate": 0.001, ...},      every numeric one of the script
+     "steps": {"learning_rate": 1.0, ...},           by how many doublings each is changed now
      "fixed": ["seed", ...],                         those that are not to be changed
-     "lessons": {"technique:muon": {"effect": -0.1, "tried": 3, "failed": 0}, ...},
-     "own": {"setting:learning_rate:up": {...}, ...}}   the agent's own attempts, in the same form
+     "beliefs": {"technique:muon": {"short", "short_sd", "long", "long_sd", "mfu", "mfu_sd", "tried"}, ...,
+                 "setting:learning_rate:up": {...}, ...},
+     "own": {"setting:learning_rate:up": {"tried", "failed"}, ...}}   the agent's own attempts
 
 The answer::
 
-    {"techniques": [ids], "settings": {name: value}, "expected": -0.1, "hypothesis": "..."}
+    {"techniques": [ids], "settings": {name: value}, "hypothesis": "..."}
 """
 
 from __future__ import annotations
@@ -24,61 +29,39 @@ import math
 import random
 from typing import Any
 
-Idea = dict[str, Any]  # key, family, prior, price, words, and either technique or (setting, value)
+Idea = dict[str, Any]  # key, family, words, and either technique and conflicts, or setting and value
 
 TEMPERAMENTS: dict[str, dict[str, Any]] = {
-    # families: what it likes (1 otherwise); steps: factors it tries on a number; pair: chance of two ideas;
-    # tuning: its liking for numbers; focus: how firmly it prefers the better-looking idea; curiosity: what the
-    # unknown is worth to it, in standard errors.
+    # families: what it likes (1 otherwise); tuning: its liking for numbers; reach: how far it steps, 1 being usual;
+    # curiosity: how widely it draws, in standard deviations of what is believed.
     "optimizer-minded": {
-        "families": {"optimizer": 2.0, "schedule": 2.0, "batch": 1.5, "initialisation": 1.5},
-        "steps": (0.5, 0.7, 1.4, 2.0),
-        "pair": 0.4,
+        "families": {"optimizer": 1.5, "schedule": 1.5, "batch": 1.3, "initialisation": 1.3},
         "tuning": 1.0,
-        "focus": 1.5,
-        "curiosity": 0.3,
-    },
-    "architect": {
-        "families": {"attention": 2.0, "positions": 2.0, "mlp": 2.0, "residual": 2.0, "activation": 1.5},
-        "steps": (0.5, 2.0),
-        "pair": 0.4,
-        "tuning": 0.5,
-        "focus": 1.5,
-        "curiosity": 0.3,
-    },
-    "tuner": {
-        "families": {},
-        "steps": (0.5, 0.7, 1.4, 2.0),
-        "pair": 0.4,
-        "tuning": 3.0,
-        "focus": 1.5,
-        "curiosity": 0.3,
-    },
-    "bold": {
-        "families": {"optimizer": 1.5, "shape": 1.5},
-        "steps": (0.3, 0.5, 2.0, 3.0),
-        "pair": 1.0,
-        "tuning": 1.0,
-        "focus": 1.5,
-        "curiosity": 0.5,
-    },
-    "careful": {
-        "families": {},
-        "steps": (0.7, 1.4),
-        "pair": 0.0,
-        "tuning": 1.0,
-        "focus": 2.5,
-        "curiosity": 0.0,
-    },
-    "contrarian": {
-        "families": {"head": 2.0, "embedding": 2.0, "norm": 2.0, "loss": 2.0, "throughput": 1.5},
-        "steps": (0.3, 0.5, 2.0, 3.0),
-        "pair": 0.4,
-        "tuning": 1.0,
-        "focus": 1.0,
+        "reach": 1.0,
         "curiosity": 1.0,
     },
+    "architect": {
+        "families": {"attention": 1.5, "positions": 1.5, "mlp": 1.5, "residual": 1.5, "activation": 1.3},
+        "tuning": 0.7,
+        "reach": 1.0,
+        "curiosity": 1.0,
+    },
+    "tuner": {"families": {}, "tuning": 1.7, "reach": 1.0, "curiosity": 1.0},
+    "bold": {"families": {"optimizer": 1.3, "shape": 1.3}, "tuning": 1.0, "reach": 1.5, "curiosity": 1.3},
+    "careful": {"families": {}, "tuning": 1.0, "reach": 0.6, "curiosity": 0.5},
+    "contrarian": {
+        "families": {"head": 1.5, "embedding": 1.5, "norm": 1.5, "loss": 1.5, "throughput": 1.3},
+        "tuning": 1.0,
+        "reach": 1.2,
+        "curiosity": 1.6,
+    },
 }
+
+IDEAS_EARLY, IDEAS_LATER = (0.4, 0.35, 0.25), (0.7, 0.2, 0.1)
+"""Chances of 1, 2 and 3 ideas a child, in the first ``EARLY`` generations and after: depth first, then care."""
+EARLY = 3
+HEAD_START = 1.28  # standard deviations above 0 at the long horizon: help there is less likely than 1 in 10
+MFU_PRICE = 2.0  # of MFU, when that is aimed at: what a nat of perplexity costs
 
 FAMILY_OF_SETTING = (  # the first word found in its name decides
     ("warmup", "schedule"),
@@ -97,10 +80,6 @@ FAMILY_OF_SETTING = (  # the first word found in its name decides
     ("momentum", "optimizer"),
     ("clip", "optimizer"),
 )
-SETTING_PRIOR = -0.01  # a step of a setting that nobody has tried: seldom much
-DOUBT = 0.04  # standard error of a prior, in nats
-NOISE = 0.02  # standard deviation of a measured effect around what it is worth on another script, in nats
-LEAST = 0.002  # nats: what even the least promising idea is weighed with
 LARGEST_SHAPE = (
     1.5 * 4 * 128**2 * 12
 )  # weights in the blocks: the budget is tokens, so size must be bounded here
@@ -109,51 +88,48 @@ LEAST_MUON_TOKENS = 512  # likewise with Muon, whose matrix products are a step'
 
 
 def choose(task: dict[str, Any]) -> dict[str, Any]:
-    """One or two ideas for this script; no idea at all only if nothing fits it."""
+    """One to three ideas for this script; no idea at all only if nothing fits it."""
     chance = random.Random(f"{task['seed']} {task['child']} {task['attempt']}")
     temperament = TEMPERAMENTS[task["temperament"]]
-    ideas = [*_technique_ideas(task), *_setting_ideas(task, temperament)]
-    wanted = 2 if chance.random() < temperament["pair"] else 1
+    ideas = [*_technique_ideas(task), *_setting_ideas(task)]
+    shares = IDEAS_EARLY if task["generation"] <= EARLY else IDEAS_LATER
+    wanted = chance.choices((1, 2, 3), shares)[0]
+    draws = {idea["key"]: drawn(idea, task, temperament, chance) for idea in ideas}
+    lasting = [idea for idea in ideas if task["aim"] == "mfu" or not head_start(idea, task)]
     chosen: list[Idea] = []
-    while ideas and len(chosen) < wanted:
-        weights = [weight(idea, task, temperament) for idea in ideas]
-        pick = chance.choices(ideas, weights)[0]
-        chosen.append(pick)
-        ideas = [idea for idea in ideas if _compatible(idea, pick)]
+    for idea in sorted(lasting or ideas, key=lambda idea: draws[idea["key"]]):
+        if len(chosen) == wanted or (chosen and draws[idea["key"]] >= 0):
+            break
+        if all(_compatible(idea, other) for other in chosen):
+            chosen.append(idea)
     return {
         "techniques": [idea["technique"] for idea in chosen if "technique" in idea],
         "settings": {idea["setting"]: idea["value"] for idea in chosen if "setting" in idea},
-        "expected": round(sum(believed(idea, task)[0] for idea in chosen), 4) if chosen else None,
         "hypothesis": " ".join(_reason(idea, task) for idea in chosen),
     }
 
 
-def believed(idea: Idea, task: dict[str, Any]) -> tuple[float, float]:
-    """Mean and standard error of an idea's effect: the prior, every lesson, and the agent's own trials again."""
-    precision = 1 / DOUBT**2
-    total = idea["prior"] * precision
-    for memory in (task["lessons"], task["own"]):
-        seen = memory.get(idea["key"])
-        if seen and seen["effect"] is not None:
-            weight = max(1, seen["tried"] - seen["failed"]) / NOISE**2
-            total += seen["effect"] * weight
-            precision += weight
-    return total / precision, precision**-0.5
+def drawn(idea: Idea, task: dict[str, Any], temperament: dict[str, Any], chance: random.Random) -> float:
+    """What an idea might do at the long horizon, drawn from what is believed and bent by liking; lower is better.
 
-
-def weight(idea: Idea, task: dict[str, Any], temperament: dict[str, Any]) -> float:
-    """How likely an idea is to be drawn, relative to others; above 0 for all."""
-    mean, error = believed(idea, task)
-    promise = max(LEAST, temperament["curiosity"] * error - mean)
-    worked = 1.0
-    for memory in (task["lessons"], task["own"]):
-        seen = memory.get(idea["key"])
-        if seen:
-            worked *= ((seen["tried"] - seen["failed"] + 1) / (seen["tried"] + 1)) ** 2
+    Where MFU is aimed at, what it might do to that instead, and what it would cost in perplexity.
+    """
+    belief = task["beliefs"][idea["key"]]
+    width = chance.gauss(0, 1) * temperament["curiosity"]
+    effect = belief["long"] + width * belief["long_sd"]
+    if task["aim"] == "mfu":
+        effect = MFU_PRICE * max(0.0, belief["short"]) - (belief["mfu"] + width * belief["mfu_sd"])
     liking = temperament["families"].get(idea["family"], 1.0)
-    if "setting" in idea:
-        liking *= temperament["tuning"] / idea["siblings"]
-    return float(liking * worked * (promise / 0.01) ** temperament["focus"] / idea["price"] ** 2)
+    liking *= temperament["tuning"] if "setting" in idea else 1.0
+    seen = task["own"].get(idea["key"], {"tried": 0, "failed": 0})
+    works = ((seen["tried"] - seen["failed"] + 1) / (seen["tried"] + 1)) ** 2
+    return float(effect * liking * works if effect < 0 else effect / liking / works)
+
+
+def head_start(idea: Idea, task: dict[str, Any]) -> bool:
+    """Whether an idea helps short trials and hardly ever long ones: then there is no reason to try it."""
+    belief = task["beliefs"][idea["key"]]
+    return bool(belief["short"] < 0 and belief["long"] > HEAD_START * belief["long_sd"])
 
 
 def _technique_ideas(task: dict[str, Any]) -> list[Idea]:
@@ -162,8 +138,6 @@ def _technique_ideas(task: dict[str, Any]) -> list[Idea]:
             "key": f"technique:{technique['id']}",
             "technique": technique["id"],
             "family": technique["family"],
-            "prior": technique["effect"],
-            "price": technique["price"],
             "conflicts": technique["conflicts"],
             "words": technique["title"],
         }
@@ -171,30 +145,23 @@ def _technique_ideas(task: dict[str, Any]) -> list[Idea]:
     ]
 
 
-def _setting_ideas(task: dict[str, Any], temperament: dict[str, Any]) -> list[Idea]:
+def _setting_ideas(task: dict[str, Any]) -> list[Idea]:
     ideas = []
     for name, value in task["settings"].items():
         if name in task["fixed"]:
             continue
-        steps = [(factor, stepped(name, value, factor)) for factor in temperament["steps"]]
-        sane = [
-            (f, new)
-            for f, new in steps
-            if new != value and trains(name, new, task["settings"], task["context"])
-        ]
-        for factor, new in sane:
-            ideas.append(
-                {
-                    "key": f"setting:{name}:{'up' if new > value else 'down'}",
-                    "setting": name,
-                    "value": new,
-                    "family": family_of(name),
-                    "prior": SETTING_PRIOR,
-                    "price": 1.0 if factor < 1 or family_of(name) != "shape" else 1.3,
-                    "siblings": len(sane),
-                    "words": f"{name} at {new:g} in place of {value:g}",
-                }
-            )
+        for way, sign in (("up", 1), ("down", -1)):
+            new = stepped(name, value, 2 ** (sign * task["steps"][name]))
+            if new != value and trains(name, new, task["settings"], task["context"]):
+                ideas.append(
+                    {
+                        "key": f"setting:{name}:{way}",
+                        "setting": name,
+                        "value": new,
+                        "family": family_of(name),
+                        "words": f"{name} at {new:g} in place of {value:g}",
+                    }
+                )
     return ideas
 
 
@@ -250,8 +217,10 @@ def _compatible(idea: Idea, chosen: Idea) -> bool:
 
 
 def _reason(idea: Idea, task: dict[str, Any]) -> str:
-    mean, error = believed(idea, task)
-    seen = task["lessons"].get(idea["key"])
-    trials = seen["tried"] - seen["failed"] if seen else 0
+    belief = task["beliefs"][idea["key"]]
+    trials = belief["tried"]
     known = f"{trials} trial{'s' * (trials != 1)} and the prior" if trials else "the prior alone"
-    return f"{idea['words']}: expected to change log perplexity by {mean:+.3f} (± {error:.3f}), by {known}."
+    return (
+        f"{idea['words']}: expected to change log perplexity by {belief['short']:+.3f} (± {belief['short_sd']:.3f}), "
+        f"at six times the budget by {belief['long']:+.3f} (± {belief['long_sd']:.3f}), by {known}."
+    )

@@ -12,11 +12,14 @@ from typer import TyperException
 
 from darwin.agents.errors import AgentError
 from darwin.cli import agents, image, sandbox
+from darwin.cli.ablate import ablate
 from darwin.cli.audit import audit
 from darwin.cli.calibrate import calibrate
+from darwin.cli.compare import compare, trials
 from darwin.cli.cost import cost
 from darwin.cli.doctor import doctor
 from darwin.cli.evolve import evolve, init
+from darwin.cli.lessons import lessons
 from darwin.cli.prepare import prepare
 from darwin.cli.read import log, show, status
 from darwin.cli.review import review
@@ -33,7 +36,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evolve, init, prepare, review, status, log, show, cost, audit, calibrate, doctor):
+for command in (
+    *(evolve, init, prepare, review, status, log, show, lessons, trials),
+    *(compare, ablate, cost, audit, calibrate, doctor),
+):
     app.command()(command)
 app.add_typer(agents.app, name="agents")
 app.add_typer(image.app, name="image", help="The image that agents and trials run from.")

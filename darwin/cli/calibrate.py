@@ -40,12 +40,12 @@ def calibrate(
     rates = {
         "false_approvals": calibration.false_approvals(found, decisions, seed),
         "false_runs": calibration.false_runs(found, decisions // 5, seed),
-        "power_at_pool": calibration.power(found, EFFECT, decisions, seed),
+        "power": calibration.power(found, EFFECT, decisions, seed),
     }
     words = {
         "false_approvals": "unedited copies approved, each met as a run's first contender",
         "false_runs": f"runs of {calibration.GENERATIONS} generations of copies that approve any",
-        "power_at_pool": f"edits worth 2 % approved, at the pool's own noise ({found.tokens:,} tokens)",
+        "power": f"edits worth 2 % approved, at the default budget ({found.deviation:.4f} nats)",
     }
     folder = locate(workspace)
     noise = None
@@ -60,12 +60,14 @@ def calibrate(
         )
     if json:
         options.print_json({
-            "copies": len(found.copies), "deviation": found.deviation, "tokens": found.tokens,
+            "copies": len(found.copies), "pairs": len(found.base), "deviation": found.deviation,
             **{n: {"rate": r.value, "interval": r.interval, "of": r.tries} for n, r in rates.items()},
         })  # fmt: skip
         return
     screen = Screen()
-    screen.say(f"Pool: {len(found.copies)} reseeded copies, standard deviation {found.deviation:.4f} nats.")
+    screen.say(
+        f"Pool: {len(found.copies)} small reseeded copies, {len(found.base)} pairs at the default budget."
+    )
     for name, rate in rates.items():
         low, high = rate.interval
         screen.say(f"{rate.value:7.2%}  ({low:.2%} to {high:.2%}) of {rate.tries:,} {words[name]}")

@@ -24,10 +24,12 @@ from darwin.gate import waiting
 from darwin.loop import evolve as run_loop
 from darwin.memory.records import Comparison
 from darwin.models import HINT, gateway_for
+from darwin.plan import spent
 from darwin.preview import preview
 from darwin.sandbox import SandboxError
 from darwin.screen import Screen, counted
 from darwin.spending import in_words
+from darwin.strategy import CONTROLS
 from darwin.tables import show_comparison
 from darwin.workspace import CONFIG, Workspace, is_workspace, locate, locked, open_workspace
 
@@ -133,12 +135,16 @@ def evolve(
         str | None,
         typer.Option(help="Who decides on a merge: ask, auto or defer  [default: ask]", show_default=False),
     ] = None,
-    control: Annotated[
+    search: Annotated[
         str | None,
         typer.Option(
-            help="Control experiment: reseeded (unedited copies that differ by luck alone) or no-memory",
+            help="How parents are chosen and who survives: ga, greedy or random  [default: ga]",
             show_default=False,
         ),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(help=f"Control experiment, to compare with: {', '.join(CONTROLS)}", show_default=False),
     ] = None,
 ) -> None:
     """Let agents rewrite one another's training scripts; keep what is better.
@@ -165,6 +171,7 @@ def evolve(
         "runtime": runtime,
         "gpus": gpus,
         "approve": approve,
+        "search": search,
         "control": control,
         "seconds": None if for_ is None else parse_duration(for_),
     }
@@ -323,7 +330,11 @@ def _end(evolution: Evolution, comparison: Comparison | None) -> None:
     else:
         screen.say("")
         show_comparison(screen, comparison, evolution.memory)
-    screen.say(f"CPU seconds in all: {run.cpu_seconds:,.0f}.")
+    parts = [
+        f"{name} {seconds / run.cpu_seconds:.0%}"
+        for name, seconds in spent(run, evolution.memory.individuals).items()
+    ]
+    screen.say(f"CPU seconds in all: {run.cpu_seconds:,.0f} (trials: {', '.join(parts)}).")
     if evolution.gateway is not None:
         screen.say(f"Models in all: {in_words(evolution.gateway.ledger.total())}.  darwin cost")
     where = f" -C {folder}"

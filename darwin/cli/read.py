@@ -16,6 +16,7 @@ from darwin.memory import Memory
 from darwin.memory.memory import describe_check, describe_verdict
 from darwin.memory.records import Status
 from darwin.models import transcripts_of
+from darwin.plan import spent
 from darwin.repairs import shares
 from darwin.screen import Screen, counted, safe, safe_line
 from darwin.tables import log_table, numbers, outcome, show_comparison
@@ -36,9 +37,10 @@ def status(workspace: options.Workspace = None, json: options.Json = False) -> N
         return
     screen, run = Screen(), memory.run
     goal = f" of {run.target}" if run.target is not None else ""
-    counts = Counter(i.status.value for i in memory.individuals.values() if i.parents)
+    children = [i for i in memory.individuals.values() if i.author]
+    counts = Counter(i.status.value for i in children)
     screen.say(
-        f"{run.generation}{goal} generations complete; {len(memory.individuals) - 1} children: "
+        f"{run.generation}{goal} generations complete; {len(children)} children: "
         + ", ".join(f"{n} {status}" for status, n in counts.items())
         + f". {run.cpu_seconds:,.0f} CPU seconds."
     )
@@ -75,9 +77,10 @@ def summary(memory: Memory) -> dict[str, Any]:
             "population": [],
             "counts": {},
             "cpu_seconds": None,
+            "spent": {},
         }
     run = memory.run
-    counts = Counter(i.status.value for i in memory.individuals.values())
+    counts = Counter(i.status.value for i in memory.individuals.values() if i.operator != "ablation")
     found: dict[str, Any] = {
         "generation": run.generation,
         "target": run.target,
@@ -87,6 +90,7 @@ def summary(memory: Memory) -> dict[str, Any]:
         "population": list(run.population.values()),
         "counts": {status.value: counts.get(status.value, 0) for status in Status},
         "cpu_seconds": run.cpu_seconds,
+        "spent": {name: round(seconds, 1) for name, seconds in spent(run, memory.individuals).items()},
         "test_uses": run.test_uses,
     }
     if any(i.model for i in memory.individuals.values()):
@@ -142,7 +146,7 @@ def show(
         return
     screen = Screen()
     screen.say(f"{found.id}: {safe(found.subject)}", "bold")
-    if found.parents:
+    if found.parents and found.author:
         screen.say(
             f"{found.author} rewrote {found.owner}'s script {found.parents[0]} in generation "
             f"{found.generation}."

@@ -12,9 +12,6 @@ def test_front_matter_body_and_edits_are_read() -> None:
     muon = read("muon.md", GOOD)
     assert (muon.id, muon.title, muon.family) == ("muon", "Muon", "optimizer")
     assert (muon.source.year, muon.source.arxiv) == (2024, None)
-    assert muon.effect.log_perplexity is not None
-    assert muon.effect.log_perplexity < -0.1
-    assert muon.price > 1
     assert muon.body.startswith("The momentum of each hidden matrix")
     assert {edit.file for edit in muon.edits} == {"train.py"}
 
@@ -44,7 +41,7 @@ def test_each_has_a_source_and_a_subject() -> None:
         ),
         ("year: 2024", "year: soon", "muon.md: \"year\" is 'soon', expected a int."),
         ("arxiv: null", "arxiv: 1.5", 'muon.md: "arxiv" is 1.5, expected a text in quotes, or null.'),
-        ("price: ", "price: much # ", "muon.md: \"price\" is 'much', expected a number."),
+        ("price: null", "price: much", "muon.md: \"price\" is 'much', expected a number."),
         ("price: ", "cost: 1\nprice: ", 'muon.md: "cost" is no key of the front matter.'),
         ("changes: ", "changes: Really and truly and thoroughly and after all ", 'muon.md: "changes" has '),
         ("id: muon", "id: [", "muon.md: the front matter is not YAML ("),

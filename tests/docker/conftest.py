@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
+from darwin.sandbox import ProcessSandbox
+from darwin.sandbox.trials import run_trial
+from tests import tiny
 from tests.engine import docker_sandbox, require_engine
+from tests.spare import SharedServer
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "sandbox"))
-_spec = importlib.util.spec_from_file_location(
-    "sandbox_conftest", Path(__file__).parent.parent / "sandbox/conftest.py"
-)
-tiny = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tiny)
-sys.modules["tiny"] = tiny
-data_folder, dataset, limits = tiny.data_folder, tiny.dataset, tiny.limits
+data_folder, dataset, limits = tiny.data_folder, tiny.dataset, tiny.limits  # fixtures
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +29,6 @@ def sandbox():
 @pytest.fixture(scope="session")
 def shared(limits):
     """The real provider, but all trials share a container for as long as its server lives."""
-    from spare import SharedServer
-
     sandbox = docker_sandbox()
     yield SharedServer(sandbox)
     sandbox.close()
@@ -46,9 +37,6 @@ def shared(limits):
 @pytest.fixture(scope="session")
 def neighbour(dataset, limits):
     """The loss of the untouched tiny genome under ``process``, which every neighbour has to have to the bit."""
-    from darwin.sandbox import ProcessSandbox
-    from darwin.sandbox.trials import run_trial
-
     sandbox = ProcessSandbox()
     yield run_trial(tiny.job(), dataset, sandbox, 1e11, limits).loss
     sandbox.close()

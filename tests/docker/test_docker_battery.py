@@ -13,10 +13,10 @@ import socket
 from pathlib import Path
 
 import pytest
-import tiny
 
 from darwin.memory.records import TrialStatus
 from darwin.sandbox.trials import run_trial
+from tests import tiny
 
 PEAK = 1e11
 SECRET = "sk-battery-0123456789"

@@ -16,8 +16,8 @@ from tests.engine import docker_sandbox, require_engine
 ROOT = Path(__file__).parents[2]
 HOST = """
 import os, signal, sys
-sys.path[:0] = [{root!r}, {tests!r}]
-import conftest as tiny
+sys.path.insert(0, {root!r})
+from tests import tiny
 from darwin.sandbox import Dataset, Limits
 from darwin.sandbox.population import AgentContainers
 from darwin.sandbox.trials import run_trial
@@ -45,9 +45,7 @@ def owned_by(client, pid: int) -> list[engine.Found]:
 def test_the_next_start_removes_all_of_a_killed_run_and_nothing_of_a_living_one(
     phase, client, data_folder, sandbox
 ):
-    code = HOST.format(
-        root=str(ROOT), tests=str(ROOT / "tests/sandbox"), task=TASK, phase=phase, data=str(data_folder)
-    )
+    code = HOST.format(root=str(ROOT), task=TASK, phase=phase, data=str(data_folder))
     mine = sandbox.open("living", Limits())
     host = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     pid = next(one.owner for one in engine.containers(client) if one.orphan)

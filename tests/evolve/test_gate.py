@@ -54,7 +54,8 @@ def test_a_rejection_leaves_main_and_is_kept_with_its_reason(deferred):
     assert contender not in waiting(deferred.memory)
     assert deferred.run.champion != contender.id
     attempts = {a.child: a for card in deferred.run.agents for a in deferred.memory.agent(card).attempts}
-    assert (attempts[contender.id].decision, attempts[contender.id].reason) == (Choice.REJECT, "too slow")
+    told = attempts[contender.id if contender.author else contender.parents[0]]
+    assert (told.decision, told.reason) == (Choice.REJECT, "too slow")
 
 
 def test_a_stale_approval_is_refused(deferred):

@@ -15,7 +15,7 @@ from darwin.sandbox import Dataset, Job, Limits, ProcessSandbox, evaluate
 from darwin.screen import Screen
 from darwin.workspace import open_workspace
 from tests.evolve.test_evolve import git
-from tests.sandbox.spare import SharedServer
+from tests.spare import SharedServer
 
 TINY = Path(__file__).parents[1] / "sandbox" / "tiny"
 LIMITS = Limits(

@@ -1,67 +1,14 @@
-"""A tiny genome, a tiny data set, small limits, and a provider that spares the tests torch's import."""
+"""The real provider ``process``, for trials of the tiny genome; and one server that many of them share."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
-from spare import SharedServer
 
-from darwin.sandbox import Dataset, Job, Limits, ProcessSandbox
+from darwin.sandbox import ProcessSandbox
+from tests import tiny
+from tests.spare import SharedServer
 
-TINY = Path(__file__).parent / "tiny"
-VOCAB = 24
-TOKENS = 8192
-
-
-@pytest.fixture(scope="session")
-def data_folder(tmp_path_factory) -> Path:
-    """A second-hand language: the next token is mostly a fixed function of the last one."""
-    folder = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(7)
-    follows = random.permutation(VOCAB)
-    tokens = [0]
-    for _ in range(12_000):
-        tokens.append(int(follows[tokens[-1]]) if random.random() < 0.7 else int(random.integers(VOCAB)))
-    everything = np.array(tokens, dtype="<u2")
-    for split, part in zip(("train", "val", "test"), np.split(everything, [10_000, 11_000]), strict=True):
-        part.tofile(folder / f"{split}.bin")
-    meta = {
-        "kind": "tokens",
-        "name": "tiny",
-        "vocab_size": VOCAB,
-        "bytes_per_token": 1.0,
-        "tokenizer": "char",
-    }
-    (folder / "meta.json").write_text(json.dumps(meta))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def dataset(data_folder: Path) -> Dataset:
-    return Dataset.load(data_folder)
-
-
-@pytest.fixture(scope="session")
-def limits() -> Limits:
-    return Limits(
-        smoke_tokens=512,
-        smoke_cpu_seconds=1.5,
-        train_cpu_seconds=2,
-        probe_cpu_seconds=3,
-        judge_cpu_seconds=5,
-        least_wall_seconds=6,
-        wall_factor=1,
-        memory_bytes=200 << 20,
-        disk_bytes=8 << 20,
-        disk_entries=100,
-        log_bytes=1 << 20,
-        log_kept_bytes=64 << 10,
-        checkpoint_bytes=1 << 20,
-        windows_per_batch=32,
-    )
+data_folder, dataset, limits = tiny.data_folder, tiny.dataset, tiny.limits  # fixtures
 
 
 @pytest.fixture(scope="session")
@@ -78,20 +25,3 @@ def shared():
     sandbox = SharedServer(ProcessSandbox())
     yield sandbox
     sandbox.close()
-
-
-def tiny_files(**changes: tuple[str, str] | str) -> dict[str, bytes]:
-    """The tiny genome; ``train="..."`` replaces train.py, ``model=(old, new)`` changes model.py."""
-    files = {path.name: path.read_text() for path in sorted(TINY.iterdir()) if path.is_file()}
-    for stem, change in changes.items():
-        name = f"{stem}.py"
-        if isinstance(change, str):
-            files[name] = change
-        else:
-            assert change[0] in files[name]
-            files[name] = files[name].replace(*change)
-    return {name: text.encode() for name, text in files.items()}
-
-
-def job(label: str = "tiny", *, seed: int = 1, salt: str = "", split: str = "val", **changes) -> Job:
-    return Job(label, tiny_files(**changes), seed, TOKENS, "8ktok", split, salt)

@@ -6,10 +6,10 @@ import os
 
 import psutil
 import pytest
-from conftest import TOKENS, job
 
 from darwin.memory.records import TrialStatus
 from darwin.sandbox.trials import run_trial
+from tests.tiny import TOKENS, job
 
 PEAK = 1e11
 LATER = "if max_tokens > 512: "  # in the training phase, not in the smoke phase

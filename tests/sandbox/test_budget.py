@@ -57,10 +57,10 @@ class Script:
         pass
 
 
-def train(cost, budget: str = "20s") -> tuple[Training, Script]:
+def train(cost, budget: str = "20s", smoked: float | None = None) -> tuple[Training, Script]:
     script = Script(cost)
     training = Training(script, Limits(), "cpu", None, 1, {})
-    training.to_budget(Budget.parse(budget), Inspected(1, 5e6, "x"), (2048, cost(2048)))
+    training.to_budget(Budget.parse(budget), Inspected(1, 5e6, "x"), (2048, smoked or cost(2048)))
     return training, script
 
 
@@ -88,6 +88,14 @@ def test_bills_are_within_5_percent_after_at_most_one_correction(name):
     assert len(script.runs) <= 2
     assert abs(training.measured["seconds"] / 20 - 1) <= MARGIN, training.measured
     assert training.measured["tokens"] == script.runs[-1]
+
+
+@pytest.mark.parametrize("cold", [0.4, 0.6, 0.9, 1.5, 3.0, 8.0])
+def test_a_cold_first_run_misleads_nobody(cold):
+    """On a fresh machine the smoke run pays for what later ones find in memory."""
+    training, script = train(COSTS["the base"], "10s", smoked=cold)
+    assert len(script.runs) <= 2 and max(script.runs) < 2 * script.runs[-1]
+    assert abs(training.measured["seconds"] / 10 - 1) <= MARGIN, training.measured
 
 
 @pytest.mark.parametrize("name", TRICKS)
@@ -120,7 +128,7 @@ def test_a_guess_is_exact_where_the_cost_is_a_line(start, per_token, many, secon
     found = guess(seconds, points)
     plain = many * seconds / points[1][1]
     exact = (seconds - start) / per_token
-    if plain / 8 + 1 < exact < 100 * plain - 1 and per_token * (many - few) > 0.02 * points[1][1]:
+    if plain / 8 + 1 < exact < 16 * plain - 1 and per_token * (many - few) > 0.02 * points[1][1]:
         assert found == pytest.approx(exact, abs=1.5, rel=1e-6)
     assert found >= 1 and math.isfinite(found)
 

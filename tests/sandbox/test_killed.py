@@ -12,16 +12,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import job
 
 from darwin.sandbox import process
 from darwin.sandbox.owner import start_of
 from darwin.sandbox.trials import run_trial
+from tests.tiny import job
 
 HOST = """
 import sys
 sys.path.insert(0, {here!r})
-from conftest import job
+from tests.tiny import job
 from darwin.sandbox import Dataset, Limits, ProcessSandbox
 from darwin.sandbox.trials import run_trial
 run_trial(job(train=open({script!r}).read()), Dataset.load({data!r}), ProcessSandbox(), 1e11, Limits())
@@ -69,7 +69,7 @@ def temporary(tmp_path, monkeypatch):
 def test_a_sigkill_of_the_host_leaves_no_process(tmp_path, temporary, data_folder):
     note, script = tmp_path / "note", tmp_path / "script.py"
     script.write_text(CANDIDATE.format(note=str(note)))
-    code = HOST.format(here=str(Path(__file__).parent), script=str(script), data=str(data_folder))
+    code = HOST.format(here=str(Path(__file__).parents[2]), script=str(script), data=str(data_folder))
     host = subprocess.Popen([sys.executable, "-c", code])
     wait_until(lambda: len(lines(note)) == 3)
     host.send_signal(signal.SIGKILL)

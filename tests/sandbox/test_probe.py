@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import job
 
 from darwin.memory.records import TrialStatus
 from darwin.sandbox import judge, probe
 from darwin.sandbox.trials import run_trial
+from tests.tiny import job
 
 PEAK = 1e11
 STANDS = """        self.head = nn.Linear(16, vocab)

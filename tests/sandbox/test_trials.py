@@ -9,12 +9,12 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import TOKENS, VOCAB, job, tiny_files
 
 from darwin.memory.records import TrialStatus
 from darwin.sandbox import Job, SandboxError, evaluate
 from darwin.sandbox.pace import Pace
 from darwin.sandbox.trials import run_job, run_smoke, run_trial
+from tests.tiny import TOKENS, VOCAB, job, tiny_files
 
 PEAK = 1e11
 

@@ -1,0 +1,343 @@
+"""What ideas do: a small Bayesian linear model of log perplexity and MFU over all trials of a run.
+
+An idea is a technique or a change of a setting. What is modelled is the difference between two scripts on the same
+seeds, so that everything they share cancels. Each technique has an effect at the run's budget and one at six times it
+(the long horizon), correlated; each setting a slope and a curvature on a scale of doublings; two techniques in one
+script a term for how they get on. Effects are those on the base: on a script that is ahead of the base by ``gain`` nats
+they count ``exp(-gain / REACH)`` of it, since there is less left to win. The prior is the knowledge base.
+
+Units: effects in nats per token (differences of log perplexity, negative is better), on MFU as differences of its log.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darwin.memory.records import Individual, Status, Trial, TrialStatus
+
+LONG = 6.0
+"""How many times the run's tokens the long horizon is."""
+
+FADE = 0.5
+"""Share of a short effect that is expected at the long horizon where nothing is known about it."""
+
+REACH = 1.0
+"""Nats of gain over the base after which an effect counts e times less."""
+
+MISFIT, LUCK = 0.012, 0.005
+"""Standard deviations, in nats: of what an effect is worth from script to script, and of one same-seed difference."""
+
+CLASH = 0.4
+"""Standard deviation of a pair's term, as a share of the smaller of the two effects."""
+
+SLOPE_SD = (0.02, 0.015)
+"""Standard deviation of what a doubling of a setting does, at both horizons; its mean is 0."""
+
+BEND = (0.008, 0.006)
+"""How much of that a setting loses with the square of its distance from the base's, at both horizons: mean, and
+standard deviation too."""
+
+MFU_LUCK = 0.03
+"""Standard deviation of a difference of two logs of MFU."""
+
+Change = Mapping[str, float]
+"""Idea -> how much: ``technique:<id>`` 1 (or -1: taken out), ``setting:<name>`` doublings."""
+
+Vector = NDArray[np.float64]
+Row = dict[Any, float]  # column -> value
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What was known of a technique before this run, as (mean, standard deviation); None is unknown."""
+
+    short: tuple[float, float] | None
+    long: tuple[float, float] | None
+    mfu: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The effect of a change: means and standard deviations at the run's budget and at the long horizon, and on MFU."""
+
+    short: float
+    short_sd: float
+    long: float
+    long_sd: float
+    mfu: float
+    mfu_sd: float
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A measured difference between a script and the one it came from, at a horizon (0: the run's budget, 1: long)."""
+
+    individual: str
+    change: Change
+    had: Change
+    gain: float
+    horizon: float
+    difference: float
+    seeds: int
+    mfu: float | None = None  # difference of its log
+
+
+def distance(name: str, old: Any, new: Any) -> float:
+    """Doublings from one value of a setting to another; of the distance to 1 for memories such as beta1."""
+    try:
+        old, new = float(old), float(new)
+    except (TypeError, ValueError):
+        return 0.0
+    if ("beta" in name or "momentum" in name) and 0 <= old < 1 and 0 <= new < 1:
+        old, new = 1 / (1 - old), 1 / (1 - new)
+    if old * new > 0:
+        return math.log2(new / old)
+    return float(np.sign(new - old))
+
+
+def change_of(individual: Individual) -> dict[str, float]:
+    """What an individual changed in its (first) parent's script."""
+    found = {f"technique:{technique}": 1.0 for technique in individual.techniques}
+    found |= dict.fromkeys(individual.without, -1.0)
+    for name, (old, new) in individual.settings.items():
+        found[f"setting:{name}"] = distance(name, old, new)
+    return found
+
+
+def features(individuals: Iterable[Individual]) -> dict[str, dict[str, float]]:
+    """What is in each individual's script that the base has not, by id; ``individuals`` parents first."""
+    found: dict[str, dict[str, float]] = {}
+    for individual in individuals:
+        has = dict(found.get(individual.parents[0], {})) if individual.parents else {}
+        for idea, amount in change_of(individual).items():
+            has[idea] = has.get(idea, 0.0) + amount
+        found[individual.id] = {idea: amount for idea, amount in has.items() if abs(amount) > 1e-9}
+    return found
+
+
+def observations(individuals: Mapping[str, Individual]) -> list[Observation]:
+    """Every difference that was measured: to the parent on shared seeds, else to the base, by budget."""
+    has = features(individuals.values())
+    base = next(iter(individuals.values()), None)
+    found = []
+    for individual in individuals.values():
+        parent = individuals.get(individual.parents[0]) if individual.parents else None
+        if base is None or parent is None or individual.status is not Status.TRAINED:
+            continue
+        for budget in dict.fromkeys(t.budget for t in individual.trials):
+            for rival in dict.fromkeys((parent.id, base.id)):
+                one = _observation(individual, individuals[rival], base, budget, has)
+                if one is not None:
+                    found.append(one)
+                    break
+    return found
+
+
+def _observation(
+    mine: Individual, theirs: Individual, base: Individual, budget: str, has: Mapping[str, Change]
+) -> Observation | None:
+    a, b = (_by_seed(i.trials, budget) for i in (mine, theirs))
+    seeds = [seed for seed in a if seed in b]
+    if not seeds:
+        return None
+    pairs = [(a[s], b[s]) for s in seeds]
+    ratio = b[seeds[0]].tokens / max(1, theirs.trials[0].tokens)
+    before, after = has[theirs.id], has[mine.id]
+    moved = {i: after.get(i, 0.0) - before.get(i, 0.0) for i in (*before, *after)}
+    gain = 0.0 if base.loss is None or theirs.loss is None else base.loss - theirs.loss
+    mfus = [math.log(x.mfu / y.mfu) for x, y in pairs if x.mfu and y.mfu]
+    return Observation(
+        individual=mine.id,
+        change={i: amount for i, amount in moved.items() if abs(amount) > 1e-9},
+        had=before,
+        gain=gain,
+        horizon=min(1.5, max(-0.5, math.log(max(ratio, 0.1)) / math.log(LONG))),
+        difference=sum((x.loss or 0.0) - (y.loss or 0.0) for x, y in pairs) / len(pairs),
+        seeds=len(pairs),
+        mfu=sum(mfus) / len(mfus) if mfus else None,
+    )
+
+
+def _by_seed(trials: Sequence[Trial], budget: str) -> dict[int, Trial]:
+    return {
+        t.seed: t
+        for t in trials
+        if t.split == "val" and t.budget == budget and t.status is TrialStatus.OK and t.loss is not None
+    }
+
+
+class Effects:
+    """The posterior: what every idea is expected to do, from a prior and a run's observations."""
+
+    def __init__(self, priors: Mapping[str, Prior], observed: Sequence[Observation] = ()) -> None:
+        self._priors = priors
+        self.observed = tuple(observed)
+        rows = [_row(o.change, o.had, o.gain, o.horizon) for o in observed]
+        self._loss = _Posterior(
+            rows,
+            [o.difference for o in observed],
+            [MISFIT**2 + LUCK**2 / o.seeds for o in observed],
+            self._prior_of,
+        )
+        timed = [o for o in observed if o.mfu is not None and o.horizon == 0]
+        self._mfu = _Posterior(
+            [_mfu_row(o.change) for o in timed],
+            [o.mfu or 0.0 for o in timed],
+            [MFU_LUCK**2] * len(timed),
+            self._mfu_prior,
+        )
+
+    def of(self, change: Change, had: Change | None = None, gain: float = 0.0) -> Estimate:
+        """What a change does to a script that has ``had`` and is ``gain`` nats ahead of the base."""
+        short = self._loss.at(_row(change, had or {}, gain, 0.0))
+        long = self._loss.at(_row(change, had or {}, gain, 1.0))
+        return Estimate(*short, *long, *self._mfu.at(_mfu_row(change)))
+
+    def mean(self, change: Change, had: Change, gain: float, horizon: float) -> float:
+        """What a change is expected to do at a horizon; without its deviation, which costs more."""
+        return self._loss.mean(_row(change, had, gain, horizon))
+
+    def _prior_of(self, column: tuple[str, ...]) -> tuple[Vector, NDArray[np.float64]]:
+        """Mean and covariance of the weights of one group of columns, in the order of ``_members``."""
+        kind = column[0]
+        if kind == "pair":
+            sizes = [abs(self._technique(t)[0][0]) for t in column[1:]]
+            return np.zeros(1), np.array([[(CLASH * min(sizes) + 0.003) ** 2]])
+        if kind == "setting":
+            slope, bend = _horizons(*SLOPE_SD), _horizons(*BEND)
+            return np.array([0.0, 0.0, *BEND]), np.block(
+                [[slope, np.zeros((2, 2))], [np.zeros((2, 2)), bend]]
+            )
+        (short, short_sd), (long, long_sd) = self._technique(column[1])
+        return np.array([short, long]), _horizons(short_sd, long_sd)
+
+    def _technique(self, idea: str) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Effect at both horizons, (mean, standard deviation), widened for what another corpus and script do to it."""
+        prior = self._priors.get(idea, Prior(None, None))
+        short = prior.short or (0.0, 0.06)
+        long = prior.long or (FADE * short[0], max(0.02, FADE * abs(short[0])))
+        return _wider(short), _wider(long)
+
+    def _mfu_prior(self, column: tuple[str, ...]) -> tuple[Vector, NDArray[np.float64]]:
+        known = self._priors.get(column[1], Prior(None, None)).mfu or (0.0, 0.05)
+        return np.array([known[0]]), np.array([[known[1] ** 2 + 0.02**2]])
+
+
+class _Posterior:
+    """Gaussian weights by column, from a prior on groups of columns and weighted rows."""
+
+    def __init__(
+        self, rows: Sequence[Row], values: Sequence[float], variances: Sequence[float], prior: Any
+    ) -> None:
+        self._prior = prior
+        groups = dict.fromkeys(_group(column) for row in rows for column in row)
+        self._index: dict[Any, int] = {}
+        means, blocks = [], []
+        for group in groups:
+            mean, covariance = prior(group)
+            for member in _members(group, len(mean)):
+                self._index[member] = len(self._index)
+            means.append(mean)
+            blocks.append(covariance)
+        size = len(self._index)
+        self._mean = np.concatenate(means) if means else np.zeros(0)
+        precision = np.zeros((size, size))
+        start = 0
+        for block in blocks:
+            stop = start + len(block)
+            precision[start:stop, start:stop] = np.linalg.inv(block)
+            start = stop
+        design = np.zeros((len(rows), size))
+        for number, row in enumerate(rows):
+            for column, value in row.items():
+                design[number, self._index[column]] = value
+        weights = 1 / np.asarray(variances) if rows else np.zeros(0)
+        residual = np.asarray(values, dtype=float) - design @ self._mean if rows else np.zeros(0)
+        precision += design.T @ (design * weights[:, None])
+        self._covariance = np.linalg.inv(precision) if size else precision
+        self._mean = self._mean + self._covariance @ (design.T @ (weights * residual))
+
+    def mean(self, row: Row) -> float:
+        """Mean of a row's value, of columns that observations have; pairs have no mean beforehand."""
+        return float(sum(value * self._mean[self._index[c]] for c, value in row.items() if c in self._index))
+
+    def at(self, row: Row) -> tuple[float, float]:
+        """Mean and standard deviation of a row's value, rounded so that no last bit decides anything."""
+        known = [(self._index[c], v) for c, v in row.items() if c in self._index]
+        mean = variance = 0.0
+        if known:
+            where, values = np.array([i for i, _ in known]), np.array([v for _, v in known])
+            mean = float(values @ self._mean[where])
+            variance = float(values @ self._covariance[np.ix_(where, where)] @ values)
+        unseen: dict[Any, Row] = {}
+        for column, value in row.items():
+            if column not in self._index:
+                unseen.setdefault(_group(column), {})[column] = value
+        for group, part in unseen.items():
+            means, covariance = self._prior(group)
+            vector = np.array([part.get(member, 0.0) for member in _members(group, len(means))])
+            mean += float(vector @ means)
+            variance += float(vector @ covariance @ vector)
+        return round(mean, 6), round(math.sqrt(max(variance, 0.0)), 6)
+
+
+def _row(change: Change, had: Change, gain: float, horizon: float) -> Row:
+    """The columns of a change: technique and setting effects at the horizon, and pairs that are formed or parted."""
+    scale = math.exp(-max(gain, 0.0) / REACH)
+    near, far = scale * (1 - horizon), scale * horizon
+    row: Row = {}
+    for idea, amount in change.items():
+        if idea.startswith("setting:"):
+            before = had.get(idea, 0.0)
+            for name, size in (("slope", amount), ("bend", (before + amount) ** 2 - before**2)):
+                row[(("setting", idea), name, "near")] = size * near
+                row[(("setting", idea), name, "far")] = size * far
+        else:
+            row[(("technique", idea), "near")] = amount * near
+            row[(("technique", idea), "far")] = amount * far
+    together = near + far * FADE
+    after = {i: had.get(i, 0.0) + change.get(i, 0.0) for i in (*had, *change)}
+    moved = [i for i in change if not i.startswith("setting:")]
+    others = [i for i in after if not i.startswith("setting:")]
+    for one in moved:
+        for two in others:
+            if one == two or (two in change and two < one):
+                continue
+            formed = after[one] * after[two] - had.get(one, 0.0) * had.get(two, 0.0)
+            if formed:
+                row[(("pair", *sorted((one, two))), "z")] = formed * together
+    return row
+
+
+def _mfu_row(change: Change) -> Row:
+    return {(("mfu", idea), "z"): amount for idea, amount in change.items()}
+
+
+def _group(column: Any) -> tuple[str, ...]:
+    group: tuple[str, ...] = column[0]
+    return group
+
+
+def _members(group: tuple[str, ...], size: int) -> list[Any]:
+    """The columns of a group, in the order of its prior's vector."""
+    if size == 1:
+        return [(group, "z")]
+    if group[0] == "setting":
+        return [(group, name, horizon) for name in ("slope", "bend") for horizon in ("near", "far")]
+    return [(group, "near"), (group, "far")]
+
+
+def _horizons(short_sd: float, long_sd: float, correlation: float = 0.7) -> NDArray[np.float64]:
+    shared = correlation * short_sd * long_sd
+    return np.array([[short_sd**2, shared], [shared, long_sd**2]])
+
+
+def _wider(known: tuple[float, float]) -> tuple[float, float]:
+    mean, deviation = known
+    return mean, math.sqrt(deviation**2 + 0.01**2 + (0.25 * mean) ** 2)
