@@ -16,8 +16,8 @@ from darwin.lineage import individual_ref
 from darwin.memory.effects import Effects, distance, features
 from darwin.memory.lessons import steps
 from darwin.memory.records import AgentCard, Expectation, Individual, Lesson, Status
-from darwin.merge import common_ancestor, merge
-from darwin.repairs import repaired
+from darwin.merge import collisions, common_ancestor, merge
+from darwin.repairs import repaired, resolved
 from darwin.sandbox import Contract
 from darwin.variation import Birth
 
@@ -56,7 +56,11 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
         if evolution.run.control == "reseeded":
             child = _copy(evolution, birth)
         else:
-            child = _cross(evolution, birth, known) or _write(evolution, birth, before, known)
+            child = (
+                _cross(evolution, birth, known)
+                or _resolve(evolution, birth, before, known)
+                or _write(evolution, birth, before, known)
+            )
         memory.record(child, refs={individual_ref(child.id): child.commit})
         evolution.screen.born(child, memory)
     return [memory.individuals[birth.id] for birth in births]
@@ -146,6 +150,31 @@ def _cross(evolution: Evolution, birth: Birth, known: Outlook) -> Individual | N
             continue
         proposal = _crossing(evolution, target, partner, known, (evolvable(ours), evolvable(merged)))
         return _commit(evolution, birth, merged, proposal, Status.BORN, None, "crossover", (partner,))
+    return None
+
+
+def _resolve(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> Individual | None:
+    """The target merged with the first partner whose changes collide with its own, if its author asks a model."""
+    memory, lineage, agent = evolution.memory, evolution.workspace.lineage, evolution.agents[birth.author]
+    if not isinstance(agent, ChatAgent):
+        return None
+    target = memory.individuals[birth.target]
+    ours = lineage.files(target.commit)
+    for partner in (memory.individuals[id] for id in birth.partners):
+        common = common_ancestor(target, partner, memory.individuals)
+        marked = collisions(ours, lineage.files(common.commit), lineage.files(partner.commit))
+        if marked is None:
+            continue
+        evolution.screen.say(f"{birth.id:14} {agent.name} asks {agent.member.model} to merge {partner.id}.")
+        task = replace(task_for(evolution, birth, before, known), briefing=brief(evolution, birth, before))
+        files = resolved(evolution, agent, task, evolvable(marked), (target, partner))
+        if files is None or fingerprint(files) in {i.code for i in memory.individuals.values()}:
+            return None
+        proposal = _crossing(evolution, target, partner, known, (evolvable(ours), files))
+        proposal, errors = repaired(evolution, agent, task, proposal, ours)
+        written = {**ours, **{path: text.encode() for path, text in proposal.files.items()}}
+        child = _commit(evolution, birth, written, proposal, Status.BORN, None, "crossover", (partner,))
+        return _with_model(evolution, child, agent, errors)
     return None
 
 

@@ -26,8 +26,8 @@ def merge(ours: Mapping[str, bytes], base: Mapping[str, bytes], theirs: Mapping[
         elif before is None or after is None or path not in ours:
             return None
         else:
-            found = _merge_file(ours[path], before, after)
-            if found is None:
+            found, clean = _merge_file(ours[path], before, after)
+            if not clean:
                 return None
             merged[path] = found
         if path.endswith(".py") and not _parses(merged[path]):
@@ -35,13 +35,33 @@ def merge(ours: Mapping[str, bytes], base: Mapping[str, bytes], theirs: Mapping[
     return merged
 
 
-def _merge_file(ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
+def collisions(
+    ours: Mapping[str, bytes], base: Mapping[str, bytes], theirs: Mapping[str, bytes]
+) -> Files | None:
+    """Our files with theirs merged in and git's conflict markers where both changed the same lines.
+
+    None where no lines collide: each file merges, or is gone on one side.
+    """
+    marked, found = dict(ours), False
+    for path in {**base, **theirs}:
+        before, after = base.get(path), theirs.get(path)
+        if before == after or after == ours.get(path):
+            continue
+        if before is None or after is None or path not in ours:
+            return None
+        marked[path], clean = _merge_file(ours[path], before, after)
+        found = found or not clean
+    return marked if found else None
+
+
+def _merge_file(ours: bytes, base: bytes, theirs: bytes) -> tuple[bytes, bool]:
+    """(the merged text, with conflict markers if need be, whether it needs none)."""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in (("ours", ours), ("base", base), ("theirs", theirs)):
             Path(folder, name).write_bytes(data)
         command = ["git", "merge-file", "-p", "-q", "ours", "base", "theirs"]
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
-    return done.stdout if done.returncode == 0 else None
+    return done.stdout, done.returncode == 0
 
 
 def _parses(source: bytes) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from darwin.agents import Proposal, Task
-from darwin.agents.chat import REPAIRS, ChatAgent, syntax_error
+from darwin.agents.chat import ASKED_AGAIN, REPAIRS, ChatAgent, syntax_error
 from darwin.agents.errors import Unanswered, Unusable
+from darwin.briefing import rewritten
 from darwin.evolution import Evolution
 from darwin.memory.records import Individual, Status, TrialStatus
 from darwin.sandbox import Job
@@ -43,6 +44,26 @@ def repaired(
             break
         error = failure(evolution, task, proposal, genome)
     return proposal, tuple(errors)
+
+
+def resolved(
+    evolution: Evolution,
+    agent: ChatAgent,
+    task: Task,
+    marked: Mapping[str, str],
+    sides: Sequence[Individual],
+) -> dict[str, str] | None:
+    """Files with conflict markers as the agent makes them whole; None where it does not in three tries."""
+    shown = [rewritten(evolution, side) for side in sides]
+    for _ in range(ASKED_AGAIN + 1):
+        try:
+            return agent.resolve(task, marked, shown)
+        except Unusable as unusable:
+            task = replace(task, told=(*task.told, str(unusable)))
+        except Unanswered as unanswered:
+            evolution.screen.say(f"{task.child:14} no merge: {safe(str(unanswered), 300)}", "yellow")
+            return None
+    return None
 
 
 def failure(evolution: Evolution, task: Task, proposal: Proposal, genome: Mapping[str, bytes]) -> str | None:
