@@ -10,8 +10,8 @@ from darwin.memory.records import Decision, Finding, Individual
 
 @dataclass(frozen=True)
 class Known:
-    """What the trials say about one idea: mean difference of log perplexity with a 90 % interval (None: one trial or
-    none), how often tried and failed, and the last reason of a failure."""
+    """What the trials say about one idea: its effect on log perplexity with a 90 % interval, how often it was tried and
+    failed, the last reason of a failure, and its effect on runs that are ``larger`` times as long."""
 
     id: str
     effect: float | None
@@ -19,6 +19,7 @@ class Known:
     tried: int
     failed: int
     why: str = ""
+    long_effect: float | None = None
 
 
 @dataclass(frozen=True)

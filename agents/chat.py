@@ -20,7 +20,7 @@ from darwin.agents.errors import AgentError, EditError, Unanswered, Unusable
 from darwin.agents.gateway import Gateway
 from darwin.agents.knowledge import FAMILIES, techniques
 from darwin.agents.members import Member
-from darwin.agents.prompts import Item, Prompts, Section, cut, mark, plain_line, quoted, shortened
+from darwin.agents.prompts import Item, Prompts, Section, end_of, mark, plain_line, quoted, shortened
 from darwin.agents.sections import diff, numbers, sections
 from darwin.agents.tokens import count
 from darwin.memory.records import Expectation, Finding, Individual, Trial
@@ -94,7 +94,7 @@ class ChatAgent:
         """As engineer: the proposal with its script mended, from the full error. Raises as ``propose`` does."""
         if self.member.style == "settings":
             return self._settings(
-                task, "engineer", (f"With {_changed(broken)} the script fails: {cut(error[-2000:], 500)}",)
+                task, "engineer", (f"With {_changed(broken)} the script fails: {end_of(error, 500)}",)
             )
         style = "file" if self.member.style == "file" else "diff"
         texts = [*broken.files.values(), error, *task.files.values()]
@@ -107,7 +107,7 @@ class ChatAgent:
             *(quoted(word, f"{file} as it stands now", text) for file, text in broken.files.items()),
             quoted(word, "what you changed", diff(task.files, broken.files)),
             quoted(word, "why", broken.hypothesis),
-            quoted(word, "the error", cut(error, ERROR_TOKENS)),
+            quoted(word, "the error", end_of(error, ERROR_TOKENS)),
             *(quoted(word, "an earlier answer could not be used", told) for told in task.told),
             "Repair the script.",
         ])  # fmt: skip
@@ -145,7 +145,7 @@ class ChatAgent:
         user = "\n\n".join([
             quoted(word, f"the change from {parent.individual.id} to {one.id}", change),
             quoted(word, "its author's reason", one.hypothesis),
-            *([quoted(word, "how it failed", cut(error, 600))] if error else []),
+            *([quoted(word, "how it failed", end_of(error, 600))] if error else []),
             quoted(word, "trials by id", "\n".join(f"{key}  {words}" for key, words in ids.items())),
             f"Expected: {'nothing' if expected is None else f'{expected:+.4f}'} in log perplexity.",
             f"Write the lesson of {one.id}.",

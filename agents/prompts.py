@@ -104,6 +104,12 @@ def shortened(sections: Sequence[Section], tokens: int) -> list[Section]:
     ]
 
 
+def end_of(text: str, tokens: int) -> str:
+    """The end of a text, by whole lines, in about so many tokens: of a traceback that is what counts."""
+    kept = cut("\n".join(reversed(text.splitlines())), tokens)
+    return "\n".join(reversed(kept.splitlines()))
+
+
 def cut(text: str, tokens: int) -> str:
     """The beginning of a text, by whole lines, in about so many tokens."""
     if count(text) <= tokens:

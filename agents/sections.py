@@ -122,7 +122,7 @@ def _known(task: Task, briefing: Briefing) -> tuple[Item, ...]:
     """What helped and hurt, the surest first; what failed and why; and what nobody has tried."""
     measured = [k for k in briefing.known if k.effect is not None]
     measured.sort(key=lambda k: (-abs(k.effect or 0.0), k.id))
-    items = [Item(_knowing(k), f"lesson:{k.id}") for k in measured[:MOST_KNOWN]]
+    items = [Item(_knowing(k, briefing.larger), f"lesson:{k.id}") for k in measured[:MOST_KNOWN]]
     failed = [k for k in briefing.known if k.failed]
     items += [
         Item(
@@ -139,14 +139,14 @@ def _known(task: Task, briefing: Briefing) -> tuple[Item, ...]:
     return tuple(items)
 
 
-def _knowing(known: Known) -> str:
+def _knowing(known: Known, larger: int) -> str:
     helps = "helped" if (known.effect or 0.0) < 0 else "hurt"
-    interval = (
-        "one trial"
-        if known.interval is None
-        else f"90 % interval {known.interval[0]:+.4f} to {known.interval[1]:+.4f}"
-    )
-    return f"{helps}: {known.id} {known.effect:+.4f} ({interval}, tried {known.tried} times)"
+    words = f"{helps}: {known.id} {known.effect:+.4f} (tried {known.tried} times"
+    if known.interval is not None:
+        words += f", 90 % interval {known.interval[0]:+.4f} to {known.interval[1]:+.4f}"
+    if known.long_effect is not None:
+        words += f", at {larger} x the budget {known.long_effect:+.4f}"
+    return words + ")"
 
 
 def _findings(briefing: Briefing) -> tuple[Item, ...]:

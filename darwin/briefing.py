@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from statistics import stdev
-
-from scipy import stats
 
 from darwin.agents.briefing import Briefing, Known, Rewritten
 from darwin.evolution import Evolution
@@ -17,7 +13,7 @@ from darwin.models import HINT
 from darwin.sandbox.budget import LARGER
 from darwin.variation import Birth
 
-CONFIDENCE = 0.9  # of the intervals in a prompt
+WITHIN_90 = 1.645  # standard deviations to each side hold 90 % of a normal distribution
 NEIGHBOURS = 10  # rewrites of the same script that are looked at
 FINDINGS = 30
 
@@ -46,7 +42,7 @@ def brief(evolution: Evolution, birth: Birth, before: int) -> Briefing:
         lineage=tuple(people[i] for i in ancestors),
         tried=tuple(rewritten(evolution, i) for i in tried[-NEIGHBOURS:] if i.status is not Status.REFUSED),
         contrasts=tuple(_contrasts(evolution, target, people)),
-        known=tuple(known(lesson, people) for lesson in memory.lessons(before)),
+        known=tuple(known(lesson, people) for lesson in memory.lessons(before) if not lesson.retired),
         findings=tuple(i.finding for i in list(people.values()) if i.finding is not None)[-FINDINGS:],
         decisions=tuple(d for d in memory.decisions.values() if d.id in people),
     )
@@ -70,19 +66,14 @@ def ancestry(individual: Individual, people: Mapping[str, Individual]) -> list[s
 
 
 def known(lesson: Lesson, people: Mapping[str, Individual]) -> Known:
-    """A lesson with the interval of its mean effect, from the trials it names."""
+    """A lesson as a prompt tells it: its effect with an interval, the effect on long runs, why it failed last."""
     evidence = [people[i] for i in (*lesson.supporting, *lesson.contradicting) if i in people]
-    deltas = [i.delta["parent"] for i in evidence if "parent" in i.delta]
     interval = None
-    if lesson.effect is not None and len(deltas) > 1:
-        half = (
-            float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(deltas) - 1)) * stdev(deltas) / math.sqrt(len(deltas))
-        )
-        interval = (lesson.effect - half, lesson.effect + half)
+    if lesson.effect is not None and lesson.sd is not None:
+        interval = (lesson.effect - WITHIN_90 * lesson.sd, lesson.effect + WITHIN_90 * lesson.sd)
     reasons = [_last_line(i) for i in evidence if i.status is Status.FAILED]
-    return Known(
-        lesson.id, lesson.effect, interval, lesson.tried, lesson.failed, reasons[-1] if reasons else ""
-    )
+    why = reasons[-1] if reasons else ""
+    return Known(lesson.id, lesson.effect, interval, lesson.tried, lesson.failed, why, lesson.long_effect)
 
 
 def _last_line(individual: Individual) -> str:

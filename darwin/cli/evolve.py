@@ -178,6 +178,8 @@ def evolve(
     folder = locate(workspace)
     screen = Screen()
     parse_generations(generations, 0)
+    if hint is not None and not hint.is_file():
+        raise UsageError(f"There is no file {hint} to give as a hint.")
     if dry_run:
         preview(
             folder,

@@ -42,6 +42,7 @@ MISTAKES = {
     ),
     "a limit of nothing": (("--agents", "openai:2", "--model", "m", "--max-cost", "0"), "a sum above 0"),
     "no such file": (("--agents", "mine.toml"), "There is no file mine.toml"),
+    "no such hint": (("--hint", "advice.md"), "There is no file advice.md"),
     "replay without a model": (("--replay", "."), "there are none"),
     "one agent": (("--agents", "openai:1", "--model", "m"), "at least 2 are needed"),
     "a dry run without a model": (("--dry-run",), "no agent asks one"),

@@ -13,7 +13,7 @@ from darwin.agents.choices import options, schema
 from darwin.agents.errors import AgentError
 from darwin.agents.members import STYLES, Member
 from darwin.agents.novelty import near
-from darwin.agents.prompts import Item, Prompts, Section, mark, quoted, shortened
+from darwin.agents.prompts import Item, Prompts, Section, end_of, mark, quoted, shortened
 from darwin.agents.retrieval import nearest
 from darwin.agents.sections import calibration_in_words
 from darwin.agents.tokens import count, estimate
@@ -75,8 +75,9 @@ def grown(history: int) -> Task:
         hint="Advice. " * 3000, noise=0.005,
     )  # fmt: skip
     return Task(
-        "g999-ada-1", 0, "Ada", "bold", 7, people[-1].id, "Alan", files, FIXED, 64, (), (), own, briefing
-    )
+        child="g999-ada-1", attempt=0, agent="Ada", temperament="bold", seed=7, target=people[-1].id, owner="Alan",
+        files=files, fixed=FIXED, context=64, applied=(), lessons=(), own=own, briefing=briefing,
+    )  # fmt: skip
 
 
 def agent(style: str = "diff", **more) -> ChatAgent:
@@ -168,6 +169,12 @@ def test_retrieval_finds_what_a_text_is_about():
 def test_tokens_are_guessed_on_the_safe_side():
     assert estimate("") == 1 and estimate("abc" * 100) == 101
     assert estimate(BASE["train.py"]) > len(BASE["train.py"]) / 4
+
+
+def test_of_an_error_the_end_is_kept():
+    error = "\n".join(f"  File {n}" for n in range(500)) + "\nNameError: x"
+    kept = end_of(error, 50)
+    assert kept.endswith("  File 499\nNameError: x") and kept.startswith("(shortened)") and count(kept) < 70
 
 
 def test_near_duplicates_share_their_changed_lines_and_another_number_is_another_idea():
