@@ -155,7 +155,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--most", type=int, default=1_000)
     parser.add_argument("ids", nargs="*", metavar="ID")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     left = main(given.horizon, given.seed, given.most, given.ids)
     print(f"{left} trials are still missing.")
     sys.exit(3 if left else 0)
