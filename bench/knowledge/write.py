@@ -26,28 +26,26 @@ def runs() -> Runs:
     return {(t["technique"], t["horizon"], t["seed"]): t for t in lines(genomes()) if t["status"] == "ok"}
 
 
-def slope(done: Runs) -> float:
-    """Nats per token that the base loses from one horizon to the other, for each factor e of the bill."""
+def slope(done: Runs) -> float | None:
+    """Nats per token that the base gains from one horizon to the other, for each factor e of the bill."""
     pairs = [
         (short, done[BASE, LONG, seed])
         for (id, horizon, seed), short in done.items()
         if (id, horizon) == (BASE, SHORT) and (BASE, LONG, seed) in done
     ]
     if not pairs:
-        sys.exit(
-            f"The base has no trial at {LONG} beside one at {SHORT} yet, so unequal bills cannot be evened out."
-        )
+        return None
     return fmean((a["loss"] - b["loss"]) / math.log(b["seconds"] / a["seconds"]) for a, b in pairs)
 
 
-def differences(done: Runs, horizon: str) -> dict[str, list[float]]:
-    """Each technique's differences of log perplexity to the base, a seed each, at equal bills."""
+def differences(done: Runs, horizon: str, per_e: float) -> dict[str, list[float]]:
+    """Each technique's differences of log perplexity to the base, a seed each, at equal bills by ``slope``."""
     found: dict[str, list[float]] = defaultdict(list)
     for (id, at, seed), trial in sorted(done.items()):
         base = done.get((BASE, horizon, seed))
         if at == horizon and id != BASE and base is not None:
             longer = math.log(trial["seconds"] / base["seconds"])
-            found[id].append(trial["loss"] - base["loss"] + slope(done) * longer)
+            found[id].append(trial["loss"] - base["loss"] + per_e * longer)
     return found
 
 
@@ -71,17 +69,17 @@ def ratio(done: Runs, id: str, horizon: str, key: str) -> float:
 
 
 def fronts() -> dict[str, tuple[str, str]]:
-    """The two lines, ``effect`` and ``price``, of every technique's front matter."""
+    """The two lines, ``effect`` and ``price``, of every technique's front matter; what is unknown is left out."""
     done = runs()
     parts: dict[str, list[str]] = {id: [] for id in genomes() if id != BASE}
     prices = dict.fromkeys(parts, "null")
+    per_e = slope(done)
     for horizon in (SHORT, LONG):
-        found = differences(done, horizon)
+        found = differences(done, horizon, per_e or 0.0)
         luck = deviation(found)
-        if luck is None:
-            print(
-                f"No technique was tried on two seeds at {horizon}: its noise is unknown, so nothing is written."
-            )
+        if per_e is None or luck is None:
+            lacks = "the base at both horizons" if per_e is None else "any technique on two seeds"
+            print(f"Nothing is written for {horizon}: there is no trial yet of {lacks}.")
             continue
         for id, values in found.items():
             mean, sd = fmean(values), luck / math.sqrt(len(values))
