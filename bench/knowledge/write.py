@@ -1,4 +1,4 @@
-"""Write effect and price of every technique into its front matter, from ``trials.jsonl`` alone.
+"""Write effect and price of every technique into its front matter, from ``trials.jsonl`` and ``prices.jsonl`` alone.
 
     .venv/bin/python bench/knowledge/write.py [--check]
 
@@ -14,7 +14,7 @@ import sys
 from collections import defaultdict
 from statistics import fmean, variance
 
-from measure import BASE, Line, genomes, lines
+from measure import BASE, PRICES, TRIALS, Line, genomes, lines, price
 
 from darwin.agents.knowledge import FOLDER, LONG, SHORT
 
@@ -23,30 +23,28 @@ Runs = dict[tuple[str, str, int], Line]  # by technique, horizon and seed
 
 def runs() -> Runs:
     """All trials that ended well, of scripts as they are now; the last one where one was repeated."""
-    return {(t["technique"], t["horizon"], t["seed"]): t for t in lines(genomes()) if t["status"] == "ok"}
+    found = lines(TRIALS, genomes())
+    return {(t["technique"], t["horizon"], t["seed"]): t for t in found if t["status"] == "ok"}
 
 
-def slope(done: Runs) -> float | None:
-    """Nats per token that the base gains from one horizon to the other, for each factor e of the bill."""
-    pairs = [
-        (short, done[BASE, LONG, seed])
-        for (id, horizon, seed), short in done.items()
-        if (id, horizon) == (BASE, SHORT) and (BASE, LONG, seed) in done
-    ]
-    if not pairs:
-        return None
-    return fmean((a["loss"] - b["loss"]) / math.log(b["seconds"] / a["seconds"]) for a, b in pairs)
+def prices() -> dict[str, float]:
+    """CPU seconds a token over the base's, by technique."""
+    return {line["technique"]: price(line) for line in lines(PRICES, genomes())}
 
 
-def differences(done: Runs, horizon: str, per_e: float) -> dict[str, list[float]]:
-    """Each technique's differences of log perplexity to the base, a seed each, at equal bills by ``slope``."""
-    found: dict[str, list[float]] = defaultdict(list)
+def pairs(done: Runs, horizon: str) -> dict[str, list[tuple[Line, Line]]]:
+    """Each technique's trials, a seed each, with the base's on the same seed."""
+    found: dict[str, list[tuple[Line, Line]]] = defaultdict(list)
     for (id, at, seed), trial in sorted(done.items()):
         base = done.get((BASE, horizon, seed))
         if at == horizon and id != BASE and base is not None:
-            longer = math.log(trial["seconds"] / base["seconds"])
-            found[id].append(trial["loss"] - base["loss"] + per_e * longer)
+            found[id].append((trial, base))
     return found
+
+
+def differences(done: Runs, horizon: str) -> dict[str, list[float]]:
+    """Each technique's differences of log perplexity to the base, a seed each."""
+    return {id: [t["loss"] - base["loss"] for t, base in found] for id, found in pairs(done, horizon).items()}
 
 
 def deviation(found: dict[str, list[float]]) -> float | None:
@@ -58,48 +56,43 @@ def deviation(found: dict[str, list[float]]) -> float | None:
     return math.sqrt(sum(variance(values) * (len(values) - 1) for values in several) / freedom)
 
 
-def ratio(done: Runs, id: str, horizon: str, key: str) -> float:
-    """Mean log of a technique's figure over the base's, over the seeds that both have."""
-    pairs = [
-        (trial, done[BASE, horizon, seed])
-        for (name, at, seed), trial in done.items()
-        if (name, at) == (id, horizon) and (BASE, horizon, seed) in done
-    ]
-    return fmean(math.log(trial[key] / base[key]) for trial, base in pairs)
+def mfu(found: list[tuple[Line, Line]], price: float) -> float:
+    """Difference of log MFU: FLOPs a token over the base's, over the seconds that a token takes."""
+    return fmean(
+        math.log(trial["flops_per_token"] / base["flops_per_token"]) for trial, base in found
+    ) - math.log(price)
 
 
 def fronts() -> dict[str, tuple[str, str]]:
     """The two lines, ``effect`` and ``price``, of every technique's front matter; what is unknown is left out."""
-    done = runs()
+    done, costs = runs(), prices()
     parts: dict[str, list[str]] = {id: [] for id in genomes() if id != BASE}
-    prices = dict.fromkeys(parts, "null")
-    per_e = slope(done)
     for horizon in (SHORT, LONG):
-        found = differences(done, horizon, per_e or 0.0)
+        found = differences(done, horizon)
         luck = deviation(found)
-        if per_e is None or luck is None:
-            lacks = "the base at both horizons" if per_e is None else "any technique on two seeds"
-            print(f"Nothing is written for {horizon}: there is no trial yet of {lacks}.")
+        if luck is None:
+            print(
+                f"Nothing is written for {horizon}: no technique was tried on two seeds yet, so the noise is unknown."
+            )
             continue
         for id, values in found.items():
             mean, sd = fmean(values), luck / math.sqrt(len(values))
-            mfu = ratio(done, id, horizon, "mfu")
-            parts[id].append(f"{horizon}: {{mean: {mean:z.3f}, sd: {sd:.3f}, mfu: {mfu:z.3f}}}")
-            if horizon == SHORT:
-                prices[id] = f"{math.exp(-ratio(done, id, horizon, 'tokens_per_second')):.2f}"
-    return {id: (f"effect: {{{', '.join(part)}}}", f"price: {prices[id]}") for id, part in parts.items()}
+            gain = mfu(pairs(done, horizon)[id], costs[id])
+            parts[id].append(f"{horizon}: {{mean: {mean:z.3f}, sd: {sd:.3f}, mfu: {gain:z.3f}}}")
+    said = {id: f"{costs[id]:.2f}" if id in costs else "null" for id in parts}
+    return {id: (f"effect: {{{', '.join(part)}}}", f"price: {said[id]}") for id, part in parts.items()}
 
 
 def main(check: bool) -> int:
     """The number of files that said otherwise."""
     stale = 0
-    for id, (effect, price) in fronts().items():
+    for id, (effect, cost) in fronts().items():
         path = FOLDER / f"{id}.md"
         old = path.read_text(encoding="utf-8")
         new = re.sub(r"^effect: .*$", effect, old, count=1, flags=re.MULTILINE)
-        new = re.sub(r"^price: .*$", price, new, count=1, flags=re.MULTILINE)
+        new = re.sub(r"^price: .*$", cost, new, count=1, flags=re.MULTILINE)
         stale += new != old
-        print(f"{id:24} {effect}, {price}")
+        print(f"{id:24} {effect}, {cost}")
         if not check and new != old:
             path.write_text(new, encoding="utf-8")
     return stale

@@ -12,9 +12,13 @@ from darwin.agents.knowledge import FOLDER, LONG, SHORT, techniques
 BENCH = Path(__file__).parents[2] / "bench" / "knowledge"
 
 
-@pytest.fixture
-def write(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+@pytest.fixture(autouse=True)
+def found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCH))
+
+
+@pytest.fixture
+def write(found: None) -> ModuleType:
     return importlib.import_module("write")
 
 
@@ -38,26 +42,30 @@ def test_what_is_claimed_was_trained_in_the_sandbox_as_it_is_now(write: ModuleTy
 
 
 def test_no_technique_failed_in_the_sandbox(write: ModuleType) -> None:
-    trials = write.lines(write.genomes())
+    trials = write.lines(write.TRIALS, write.genomes())
     assert len(trials) > 1
     assert [trial for trial in trials if trial["status"] != "ok"] == []
 
 
-def trial(loss: float, seconds: float = 20.0, **more: float) -> dict[str, float]:
-    return {"loss": loss, "seconds": seconds, "mfu": 0.5, "tokens_per_second": 1e4, **more}
+def test_a_trial_takes_the_tokens_that_the_bases_time_buys_it() -> None:
+    measure = importlib.import_module("measure")
+    done = [{"technique": "base", "horizon": SHORT, "seed": 1, "tokens": 1_000}]
+    assert measure.tokens_for(SHORT, "base", 1, [], {}) is None
+    assert measure.tokens_for(SHORT, "dear", 1, done, {"dear": 1.25}) == 800
+    assert measure.tokens_for(LONG, "base", 2, done, {}) == 6_000
 
 
-def test_unequal_bills_are_charged_for(write: ModuleType) -> None:
-    done = {
-        ("base", SHORT, 1): trial(2.0),
-        ("base", LONG, 1): trial(2.0 - 0.2 * math.log(6), 120.0),
-        ("even", SHORT, 1): trial(1.9),
-        ("dear", SHORT, 1): trial(1.9, 22.0),
-    }
-    assert write.slope(done) == pytest.approx(0.2)
-    found = write.differences(done, SHORT, write.slope(done))
-    assert found["even"] == pytest.approx([-0.1])
-    assert found["dear"] == pytest.approx([-0.1 + 0.2 * math.log(1.1)])
+def test_a_price_leaves_out_starting_up_and_what_other_work_adds() -> None:
+    measure = importlib.import_module("measure")
+    line = {"seconds": [2.5, 2.3, 9.0], "start_seconds": [0.3, 0.4], "base_seconds": [5.0, 1.2]}
+    line |= {"base_start_seconds": [0.2, 0.7]}
+    assert measure.price(line) == pytest.approx(2.0)
+
+
+def test_a_difference_is_taken_to_the_base_on_the_same_seed(write: ModuleType) -> None:
+    losses = {("base", 1): 2.0, ("base", 2): 3.0, ("new", 1): 1.9, ("new", 2): 3.3, ("new", 3): 9.0}
+    done = {(id, SHORT, seed): {"loss": loss} for (id, seed), loss in losses.items()}
+    assert write.differences(done, SHORT) == {"new": pytest.approx([-0.1, 0.3])}
 
 
 def test_noise_is_pooled_over_what_several_seeds_tried(write: ModuleType) -> None:
@@ -67,10 +75,7 @@ def test_noise_is_pooled_over_what_several_seeds_tried(write: ModuleType) -> Non
     assert write.deviation({"c": [9.0]}) is None
 
 
-def test_mfu_is_a_difference_of_logs_to_the_base_on_the_same_seed(write: ModuleType) -> None:
-    done = {
-        ("base", SHORT, 1): trial(2.0),
-        ("fast", SHORT, 1): trial(2.0, mfu=0.55),
-        ("fast", SHORT, 2): trial(2.0, mfu=9),
-    }
-    assert write.ratio(done, "fast", SHORT, "mfu") == pytest.approx(math.log(1.1))
+def test_mfu_rises_with_flops_and_falls_with_price(write: ModuleType) -> None:
+    line, base = {"flops_per_token": 6e6}, {"flops_per_token": 5e6}
+    assert write.mfu([(line, base)], 1.2) == pytest.approx(0.0)
+    assert write.mfu([(base, base)], 0.5) == pytest.approx(math.log(2))
