@@ -2,3 +2,8 @@
 
 May touch: every room. Start reading at ``loop.py``.
 """
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+"""Before numpy is imported: our matrices are small, threads would only cost, and equal runs give equal last bits."""

@@ -12,8 +12,10 @@ Units: effects in nats per token (differences of log perplexity, negative is bet
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,9 @@ SLOPE_SD = (0.02, 0.015)
 BEND = (0.008, 0.006)
 """How much of that a setting loses with the square of its distance from the base's, at both horizons: mean, and
 standard deviation too."""
+
+MOST_PAIRS = 120
+"""Pairs of techniques that have a term of their own: those that were seen together most."""
 
 MFU_LUCK = 0.03
 """Standard deviation of a difference of two logs of MFU."""
@@ -87,6 +92,11 @@ class Observation:
     seeds: int
     mfu: float | None = None  # difference of its log
 
+    @cached_property
+    def row(self) -> Row:
+        """The columns of the model that it is about."""
+        return _row(self.change, self.had, self.gain, self.horizon)
+
 
 def distance(name: str, old: Any, new: Any) -> float:
     """Doublings from one value of a setting to another; of the distance to 1 for memories such as beta1."""
@@ -121,8 +131,14 @@ def features(individuals: Iterable[Individual]) -> dict[str, dict[str, float]]:
     return found
 
 
-def observations(individuals: Mapping[str, Individual]) -> list[Observation]:
-    """Every difference that was measured: to the parent on shared seeds, else to the base, by budget."""
+def observations(
+    individuals: Mapping[str, Individual], known: dict[Any, list[Observation]] | None = None
+) -> list[Observation]:
+    """Every difference that was measured: to the parent on shared seeds, else to the base, by budget.
+
+    ``known`` keeps those of individuals whose trials, and whose parent's and base's, are still the same.
+    """
+    known = {} if known is None else known
     has = features(individuals.values())
     base = next(iter(individuals.values()), None)
     found = []
@@ -130,12 +146,24 @@ def observations(individuals: Mapping[str, Individual]) -> list[Observation]:
         parent = individuals.get(individual.parents[0]) if individual.parents else None
         if base is None or parent is None or individual.status is not Status.TRAINED:
             continue
-        for budget in dict.fromkeys(t.budget for t in individual.trials):
-            for rival in dict.fromkeys((parent.id, base.id)):
-                one = _observation(individual, individuals[rival], base, budget, has)
-                if one is not None:
-                    found.append(one)
-                    break
+        key = (individual.id, *(len(i.trials) for i in (individual, parent, base)))
+        if key not in known:
+            known[key] = _observations(individual, (parent, base), base, has)
+        found += known[key]
+    return found
+
+
+def _observations(
+    individual: Individual, rivals: Sequence[Individual], base: Individual, has: Mapping[str, Change]
+) -> list[Observation]:
+    """One for each budget, against the first rival that has a seed in common."""
+    found = []
+    for budget in dict.fromkeys(t.budget for t in individual.trials):
+        for rival in rivals:
+            one = _observation(individual, rival, base, budget, has)
+            if one is not None:
+                found.append(one)
+                break
     return found
 
 
@@ -177,8 +205,9 @@ class Effects:
 
     def __init__(self, priors: Mapping[str, Prior], observed: Sequence[Observation] = ()) -> None:
         self._priors = priors
+        self._believed: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {}
         self.observed = tuple(observed)
-        rows = [_row(o.change, o.had, o.gain, o.horizon) for o in observed]
+        rows = _with_common_pairs([o.row for o in observed])
         self._loss = _Posterior(
             rows,
             [o.difference for o in observed],
@@ -219,10 +248,12 @@ class Effects:
 
     def _technique(self, idea: str) -> tuple[tuple[float, float], tuple[float, float]]:
         """Effect at both horizons, (mean, standard deviation), widened for what another corpus and script do to it."""
-        prior = self._priors.get(idea, Prior(None, None))
-        short = prior.short or (0.0, 0.06)
-        long = prior.long or (FADE * short[0], max(0.02, FADE * abs(short[0])))
-        return _wider(short), _wider(long)
+        if idea not in self._believed:
+            prior = self._priors.get(idea, Prior(None, None))
+            short = prior.short or (0.0, 0.06)
+            long = prior.long or (FADE * short[0], max(0.02, FADE * abs(short[0])))
+            self._believed[idea] = _wider(short), _wider(long)
+        return self._believed[idea]
 
     def _mfu_prior(self, column: tuple[str, ...]) -> tuple[Vector, NDArray[np.float64]]:
         known = self._priors.get(column[1], Prior(None, None)).mfu or (0.0, 0.05)
@@ -251,7 +282,7 @@ class _Posterior:
         start = 0
         for block in blocks:
             stop = start + len(block)
-            precision[start:stop, start:stop] = np.linalg.inv(block)
+            precision[start:stop, start:stop] = np.linalg.inv(block) if len(block) > 1 else 1 / block
             start = stop
         design = np.zeros((len(rows), size))
         for number, row in enumerate(rows):
@@ -313,6 +344,13 @@ def _row(change: Change, had: Change, gain: float, horizon: float) -> Row:
             if formed:
                 row[(("pair", *sorted((one, two))), "z")] = formed * together
     return row
+
+
+def _with_common_pairs(rows: list[Row]) -> list[Row]:
+    """The rows without the columns of pairs that are rare among them, so that a long run's model stays small."""
+    counts = Counter(column for row in rows for column in row if column[0][0] == "pair")
+    rare = {column for column, _ in counts.most_common()[MOST_PAIRS:]}
+    return [{c: v for c, v in row.items() if c not in rare} for row in rows] if rare else rows
 
 
 def _mfu_row(change: Change) -> Row:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from git import Repo
 from git.exc import GitCommandError
 from pydantic import BaseModel
 
-from darwin.memory.effects import Effects, Prior, observations
+from darwin.memory.effects import Effects, Observation, Prior, observations
 from darwin.memory.errors import MemoryFault, UnknownName
 from darwin.memory.expectations import calibration
 from darwin.memory.lessons import distil, memory_of
@@ -60,6 +61,7 @@ class Memory:
         self._notes = Notes(repo)
         self._store = Store(folder)
         self._modelled: tuple[tuple[int, int], Effects] = (-1, -1), Effects({})
+        self._observed: dict[Any, list[Observation]] = {}
         contents = self._notes.read()
         self.individuals: dict[str, Individual] = contents.individuals
         self.decisions: dict[str, Decision] = contents.decisions
@@ -140,7 +142,7 @@ class Memory:
         born = {i.id: i for i in self.born_before(before)}
         key = (len(born), sum(len(i.trials) for i in born.values()))
         if key != self._modelled[0]:
-            self._modelled = key, Effects(self._priors(), observations(born))
+            self._modelled = key, Effects(self._priors(), observations(born, self._observed))
         return self._modelled[1]
 
     def prior_effects(self) -> Effects:

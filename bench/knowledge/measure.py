@@ -1,9 +1,10 @@
-"""Measure what each technique alone does to the base, as darwin itself measures: one trial a call of ``evaluate``.
+"""Measure what each technique alone does to the base within an equal training time, in darwin's own sandbox.
 
     .venv/bin/python bench/knowledge/measure.py HORIZON [--seed N] [--most N] [ID ...]
 
-HORIZON is 20s or 120s, each ID a technique (all of them without one). Appends a line to ``trials.jsonl`` for each trial
-that ended and passes over what stands there, so that it can be stopped at any time and called again. The base comes
+HORIZON is 20s or 120s, each ID a technique (all of them without one). Appends a line to ``prices.jsonl`` for each
+technique that was timed, to ``trials.jsonl`` for each trial that ended, and passes over what stands there, so that it
+can be stopped at any time and called again. The base comes
 first. ``--most`` ends after so many trials. README.md says what the lines hold, ``write.py`` makes front
 matter of them.
 """
@@ -17,6 +18,7 @@ import platform
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,16 +31,25 @@ from darwin.begin import ANCESTOR
 from darwin.lineage import read_genome
 from darwin.prepare import prepare
 from darwin.sandbox import Dataset, Job, Limits, ProcessSandbox, calibrate, evaluate
-from darwin.sandbox.budget import LARGER, Budget
+from darwin.sandbox.budget import LARGER
 from darwin.sandbox.pace import Pace
 
 HERE = Path(__file__).resolve().parent
-TRIALS, SETUP = HERE / "trials.jsonl", HERE / "setup.json"
+TRIALS, PRICES, SETUP = HERE / "trials.jsonl", HERE / "prices.jsonl", HERE / "setup.json"
 BASE = "base"
+FIRST = 1  # the seed on which the base finds out how many tokens the short horizon buys
+TIMED_TOKENS, REPEATS = 9_216, 4  # of a run that is timed: twelve steps of the base
 KEPT = (
-    "tokens", "loss", "seconds", "slowdown", "mfu", "flops_per_token", "tokens_per_second", "parameters",
-    "peak_memory", "cpu_seconds", "status", "error",
-)  # fmt: skip
+    "tokens",
+    "loss",
+    "seconds",
+    "flops_per_token",
+    "parameters",
+    "peak_memory",
+    "cpu_seconds",
+    "status",
+    "error",
+)
 
 Line = dict[str, Any]
 
@@ -60,13 +71,26 @@ def digest(files: dict[str, bytes]) -> str:
     return fingerprint({name: data.decode() for name, data in files.items()})[:16]
 
 
-def lines(which: dict[str, dict[str, bytes]]) -> list[Line]:
-    """All stored trials whose script is still the one that was measured."""
-    if not TRIALS.exists():
+def lines(path: Path, which: dict[str, dict[str, bytes]]) -> list[Line]:
+    """All that is stored of scripts that are still what was measured."""
+    if not path.exists():
         return []
-    found = [json.loads(line) for line in TRIALS.read_text(encoding="utf-8").splitlines()]
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     current = {id: digest(files) for id, files in which.items()}
     return [line for line in found if current.get(line["technique"]) == line["script"]]
+
+
+def append(path: Path, line: Line) -> None:
+    line |= {"load": round(os.getloadavg()[0], 1), "ended": round(time.time())}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    print(json.dumps(line), flush=True)
+
+
+def price(line: Line) -> float:
+    """CPU seconds a token over the base's; the least of the runs each, since other work can only add to it."""
+    least = {key: min(seconds) for key, seconds in line.items() if key.endswith("seconds")}
+    return (least["seconds"] - least["start_seconds"]) / (least["base_seconds"] - least["base_start_seconds"])
 
 
 def prepared() -> Dataset:
@@ -78,40 +102,53 @@ def prepared() -> Dataset:
 
 
 def setup(dataset: Dataset, sandbox: ProcessSandbox) -> dict[str, Any]:
-    """Peak and quiet pace of the first call, which all later ones share; exits where text or torch differ."""
+    """What all calls share; exits where text or torch are not those of the first one."""
     now = {"corpus": dataset.digest, "torch": version("torch")}
     if SETUP.exists():
         known: dict[str, Any] = json.loads(SETUP.read_text(encoding="utf-8"))
         for key, value in now.items():
             if known[key] != value:
                 sys.exit(
-                    f"{SETUP}: {key} was {known[key]}, here it is {value}. Move both files away to begin anew."
+                    f"{SETUP}: {key} was {known[key]}, here it is {value}. Move the data away to begin anew."
                 )
         return known
-    files = read_genome(ANCESTOR)
-    pace = Pace(sandbox, files, dataset, Limits(), None)
     known = {
         **now,
         "characters": sum(len(split) for split in dataset.splits.values()),
         "symbols": dataset.vocab_size,
         "processor": platform.processor() or platform.machine(),
         "peak_flops": calibrate(sandbox),
-        "quiet": pace.settle(),
     }
-    pace.close()
     SETUP.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     return known
 
 
-def tokens_for(horizon: str, id: str, seed: int, done: list[Line]) -> int | None:
-    """Tokens of a trial: found out at the short horizon; at the long one, what the short trial's bill tells."""
-    if horizon == SHORT:
+def clocks(files: dict[str, bytes], dataset: Dataset, sandbox: ProcessSandbox) -> tuple[Pace, Pace]:
+    """What samples the CPU seconds of a short run of a script, and of its first step, which starting up is most of."""
+    short, first = (replace(Limits(), pace_tokens=tokens) for tokens in (TIMED_TOKENS, 1))
+    return Pace(sandbox, files, dataset, short, 1.0), Pace(sandbox, files, dataset, first, 1.0)
+
+
+def timed(its: tuple[Pace, Pace], base: tuple[Pace, Pace]) -> Line:
+    """CPU seconds of a script's runs and first steps and the base's, in turn, so that a busy machine hits all."""
+    runs = dict(
+        zip(("seconds", "start_seconds", "base_seconds", "base_start_seconds"), (*its, *base), strict=True)
+    )
+    found: Line = {key: [] for key in runs}
+    for _ in range(REPEATS):
+        for key, run in runs.items():
+            found[key].append(run.sample())
+    return found
+
+
+def tokens_for(horizon: str, id: str, seed: int, done: list[Line], prices: dict[str, float]) -> int | None:
+    """Tokens of a trial: the base's at this horizon and seed, over the technique's price; None where time decides."""
+    base = {(t["horizon"], t["seed"]): t["tokens"] for t in done if t["technique"] == BASE}
+    if id != BASE:
+        return round(base[horizon, seed] / prices[id])
+    if (SHORT, FIRST) not in base:
         return None
-    short = [t for t in done if (t["technique"], t["horizon"]) == (id, SHORT) and t["status"] == "ok"]
-    same = [t for t in short if t["seed"] == seed] or short
-    if not same:
-        sys.exit(f"{id} has no trial at {SHORT} yet, which says how fast it is. Measure that first.")
-    return round(LARGER * same[0]["tokens"] * Budget.parse(SHORT).amount / same[0]["seconds"])
+    return base[SHORT, FIRST] * (1 if horizon == SHORT else LARGER)
 
 
 def main(horizon: str, seed: int, most: int, ids: list[str]) -> int:
@@ -120,31 +157,43 @@ def main(horizon: str, seed: int, most: int, ids: list[str]) -> int:
     for id in ids:
         if id not in which:
             sys.exit(f'There is no technique "{id}" with edits; there are {", ".join(which)}.')
-    done = lines(which)
+    done = lines(TRIALS, which)
+    prices = {line["technique"]: price(line) for line in lines(PRICES, which)}
     have = {(t["technique"], t["horizon"], t["seed"]) for t in done}
-    missing = [
-        id for id in [BASE, *(ids or [i for i in which if i != BASE])] if (id, horizon, seed) not in have
-    ]
+    wanted = [(BASE, SHORT, FIRST), *((id, horizon, seed) for id in (BASE, *(ids or which)))]
+    missing = [trial for trial in dict.fromkeys(wanted) if trial not in have]
     if not missing:
         return 0
     dataset, sandbox = prepared(), ProcessSandbox()
     known = setup(dataset, sandbox)
-    pace = Pace(sandbox, read_genome(ANCESTOR), dataset, Limits(), known["quiet"])
-    times = 1 if horizon == SHORT else LARGER
-    how: dict[str, Any] = {"workers": 1, "peak_flops": known["peak_flops"], "limits": Limits(), "pace": pace}
-    for id in missing[:most]:
-        job = Job(id, which[id], seed, tokens_for(horizon, id, seed, done), horizon, times=times)
+    base = clocks(which[BASE], dataset, sandbox)
+    for id, at, number in missing[:most]:
+        named: Line = {"technique": id, "script": digest(which[id])}
+        if id != BASE and id not in prices:
+            its = clocks(which[id], dataset, sandbox)
+            line = named | {"tokens": TIMED_TOKENS} | timed(its, base)
+            append(PRICES, line)
+            for clock in its:
+                clock.close()
+            prices[id] = price(line)
+        tokens = tokens_for(at, id, number, done, prices)
+        pace = Pace(sandbox, which[BASE], dataset, Limits(), None) if tokens is None else None
+        job = Job(id, which[id], number, tokens, at, times=1 if at == SHORT else LARGER)
+        how: dict[str, Any] = {
+            "workers": 1,
+            "peak_flops": known["peak_flops"],
+            "limits": Limits(),
+            "pace": pace,
+        }
         ((_, trial),) = evaluate([job], dataset, sandbox, **how)
         found = trial.model_dump(mode="json")
-        line = {"technique": id, "horizon": horizon, "seed": seed, "script": digest(which[id])}
-        line |= {key: found[key] for key in KEPT} | {"load": os.getloadavg()[0], "ended": round(time.time())}
-        with TRIALS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        print(
-            f"{id:24} {horizon} seed {seed}: loss {trial.loss}, {trial.tokens:,} tokens, {trial.seconds} s",
-            flush=True,
-        )
-    pace.close()
+        line = named | {"horizon": at, "seed": number} | {key: found[key] for key in KEPT}
+        append(TRIALS, line)
+        done.append(line)
+        if pace is not None:
+            pace.close()
+    for clock in base:
+        clock.close()
     sandbox.close()
     return len(missing[most:])
 
@@ -152,10 +201,10 @@ def main(horizon: str, seed: int, most: int, ids: list[str]) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("horizon", choices=(SHORT, LONG))
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=FIRST)
     parser.add_argument("--most", type=int, default=1_000)
     parser.add_argument("ids", nargs="*", metavar="ID")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     left = main(given.horizon, given.seed, given.most, given.ids)
     print(f"{left} trials are still missing.")
     sys.exit(3 if left else 0)

@@ -44,6 +44,7 @@ class Unwritten(Memory):
         self.individuals, self.decisions, self._run = {}, {}, None
         self._priors = lambda: known
         self._modelled = (-1, -1), Effects({})
+        self._observed = {}
 
     def record(self, *records: Any, refs: Mapping[str, str] | None = None) -> None:
         """Keep them."""

@@ -50,11 +50,12 @@ def task(base: dict[str, str]) -> Callable[..., Task]:
     return make
 
 
+Train = Callable[[Sequence[dict[str, str]], Sequence[Sequence[str]]], list[dict[str, Any]]]
+
+
 @pytest.fixture(scope="session")
-def train(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[Sequence[dict[str, str]]], list[dict[str, Any]]]:
-    """Train several genomes for a few steps each (trainer.py) and report on them in order."""
+def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """Train several genomes for a few steps each, try behaviours on each (trainer.py), and report in order."""
     folder = tmp_path_factory.mktemp("train")
     data = folder / "data"
     data.mkdir()
@@ -62,12 +63,12 @@ def train(
     tokens.tofile(data / "train.bin")
     (data / "meta.json").write_text(json.dumps({"vocab_size": 11}))
 
-    def run(genomes: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
+    def run(genomes: Sequence[dict[str, str]], behaviours: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
         places = []
-        for number, files in enumerate(genomes):
+        for number, (files, names) in enumerate(zip(genomes, behaviours, strict=True)):
             place = folder / f"{number}-{len(list(folder.iterdir()))}"
             place.mkdir()
-            for name, text in files.items():
+            for name, text in {**files, "behaviours": "\n".join(names)}.items():
                 (place / name).write_text(text, encoding="utf-8")
             places.append(str(place))
         done = subprocess.run(

@@ -1,35 +1,63 @@
-"""Every technique that ships: it applies to the ancestor, trains, leaks nothing, and merges with most others."""
+"""Every technique that ships: it applies to the ancestor and to drifted scripts, trains, leaks nothing, does what it
+says (behaviours.py), and merges with most others."""
 
 import ast
 import itertools
 import math
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from darwin.agents import edits, fingerprint
-from darwin.agents.knowledge import Technique, techniques
+from darwin.agents import edits, fingerprint, settings
+from darwin.agents.errors import EditError
+from darwin.agents.knowledge import FAMILIES, techniques
 
 ALL = {technique.id: technique for technique in techniques()}
-Train = Callable[[list[dict[str, str]]], list[dict[str, Any]]]
+PAIRS = [
+    (a.id, b.id)
+    for a, b in itertools.combinations(ALL.values(), 2)
+    if a.family != b.family and a.id not in b.conflicts and b.id not in a.conflicts
+]
+Train = Callable[[Sequence[dict[str, str]], Sequence[Sequence[str]]], list[dict[str, Any]]]
+
+
+def behaviour(id: str) -> str:
+    return id.replace("-", "_")
 
 
 @pytest.fixture(scope="module")
-def reports(train: Train, base: dict[str, str]) -> dict[str, dict[str, Any]]:
-    found = train([edits.apply(technique.edits, base) for technique in ALL.values()])
-    return dict(zip(ALL, found, strict=True))
+def after(base: dict[str, str]) -> dict[str, dict[str, str]]:
+    """The ancestor with each technique's edits."""
+    return {id: edits.apply(technique.edits, base) for id, technique in ALL.items()}
 
 
-def test_there_are_at_least_fourteen_with_edits() -> None:
-    assert sum(bool(technique.edits) for technique in ALL.values()) >= 14
+@pytest.fixture(scope="module")
+def reports(
+    train: Train, base: dict[str, str], after: dict[str, dict[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """What each technique's script does after three steps, and under "base" all behaviours tried on the ancestor."""
+    every = [behaviour(id) for id in ALL]
+    found = train([base, *after.values()], [every, *([name] for name in every)])
+    return dict(zip(["base", *ALL], found, strict=True))
+
+
+def test_there_are_forty_of_all_families_and_thirty_with_edits() -> None:
+    assert len(ALL) >= 40
+    assert sum(bool(technique.edits) for technique in ALL.values()) >= 30
+    assert {technique.family for technique in ALL.values()} == set(FAMILIES)
 
 
 @pytest.mark.parametrize("id", ALL)
-def test_it_changes_the_ancestor(id: str, base: dict[str, str]) -> None:
-    assert fingerprint(edits.apply(ALL[id].edits, base)) != fingerprint(base)
+def test_it_changes_the_ancestor_into_python_that_a_person_would_write(
+    id: str, base: dict[str, str], after: dict[str, dict[str, str]]
+) -> None:
+    assert fingerprint(after[id]) != fingerprint(base)
+    for text in after[id].values():
+        ast.parse(text)
+        assert max(len(line) for line in text.splitlines()) <= 110
 
 
 @pytest.mark.parametrize("id", ALL)
@@ -50,30 +78,92 @@ def test_it_does_not_look_ahead_nor_at_its_batch_mates(id: str, reports: dict[st
     assert report["earlier"] < 1e-3
 
 
-def merged(folder: Path, ours: dict[str, str], base: dict[str, str], theirs: dict[str, str]) -> bool:
-    """Whether git merges the two without a conflict, into Python."""
-    for name in base:
-        if base[name] in (ours[name], theirs[name]):
-            continue  # only one side changed it
-        for side, text in (("ours", ours), ("base", base), ("theirs", theirs)):
-            (folder / side).write_text(text[name], encoding="utf-8")
-        run = ["git", "merge-file", "-p", "ours", "base", "theirs"]
-        done = subprocess.run(run, cwd=folder, capture_output=True, text=True)
-        if done.returncode:
-            return False
-        ast.parse(done.stdout)
-    return True
+@pytest.mark.parametrize("id", ALL)
+def test_it_does_what_it_says_and_the_ancestor_does_not(id: str, reports: dict[str, dict[str, Any]]) -> None:
+    name = behaviour(id)
+    assert reports[id]["behaviours"][name] is True, reports[id]["behaviours"][name]
+    assert reports["base"]["behaviours"][name] is not True
 
 
-def test_most_pairs_of_different_families_merge(base: dict[str, str], tmp_path: Path) -> None:
-    after = {id: edits.apply(technique.edits, base) for id, technique in ALL.items()}
+def drifted(base: dict[str, str]) -> dict[str, str]:
+    """The ancestor after other agents: lines moved down, a setting stepped, a comment and a function added."""
+    train = settings.change(base["train.py"], "max_tokens", 1_000_000)
+    train = train.replace("# The loop.\n", "# Where it starts.\nprint(device)\n\n# The loop.\n")
+    model = base["model.py"].replace("@dataclass\n", "def unused() -> None:\n    pass\n\n\n@dataclass\n")
+    return {"model.py": model, "train.py": train}
 
-    def may_join(one: Technique, two: Technique) -> bool:
-        return one.family != two.family and one.id not in two.conflicts and two.id not in one.conflicts
 
-    pairs = [(a.id, b.id) for a, b in itertools.combinations(ALL.values(), 2) if may_join(a, b)]
-    clean = sum(merged(tmp_path, after[a], base, after[b]) for a, b in pairs)
-    assert clean / len(pairs) >= 0.9
+@pytest.mark.parametrize("id", ALL)
+def test_it_applies_to_a_script_that_drifted_elsewhere(id: str, base: dict[str, str]) -> None:
+    changed = edits.apply(ALL[id].edits, drifted(base))
+    for name, text in changed.items():
+        ast.parse(text)
+        assert ("def unused" in text) == (name == "model.py")
+
+
+@pytest.mark.parametrize("id", ALL)
+def test_it_refuses_where_an_anchor_is_gone(id: str, base: dict[str, str]) -> None:
+    last = ALL[id].edits[-1]
+    without = {**base, last.file: base[last.file].replace(last.search, "")}
+    before = dict(without)
+    with pytest.raises(EditError, match="does not occur") as error:
+        edits.apply(ALL[id].edits, without)
+    assert error.value.file == last.file
+    assert without == before
+
+
+def test_on_top_of_another_it_applies_or_refuses(after: dict[str, dict[str, str]]) -> None:
+    applied = []
+    for one, two in [*PAIRS, *((two, one) for one, two in PAIRS)]:
+        try:
+            applied.append(edits.apply(ALL[two].edits, after[one]))
+        except EditError:
+            continue
+    assert len(applied) / (2 * len(PAIRS)) >= 0.95
+    for files in applied[::10]:
+        for text in files.values():
+            ast.parse(text)
+
+
+def git(repository: Path, *words: str, given: str | None = None) -> str:
+    return subprocess.run(
+        ["git", "-C", str(repository), *words], input=given, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def committed(repository: Path, files: dict[str, str], *parents: str) -> str:
+    """The id of a commit of these files."""
+    lines = ""
+    for name, text in files.items():
+        blob = git(repository, "hash-object", "-w", "--stdin", given=text).strip()
+        lines += f"100644 blob {blob}\t{name}\n"
+    tree = git(repository, "mktree", given=lines).strip()
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@agents.invalid")
+    on = [word for parent in parents for word in ("-p", parent)]
+    return git(repository, *who, "commit-tree", "-m", "x", *on, tree).strip()
+
+
+def test_most_pairs_of_different_families_merge(
+    base: dict[str, str], after: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "--quiet")
+    root = committed(tmp_path, base)
+    commits = {id: committed(tmp_path, files, root) for id, files in after.items()}
+    asked = "".join(f"{commits[a]} {commits[b]}\n" for a, b in PAIRS)
+    answer = iter(
+        git(tmp_path, "merge-tree", "--write-tree", "--no-messages", "--stdin", given=asked).split("\0")
+    )
+    trees = []
+    for _ in PAIRS:  # clean or not, the tree, the conflicts' files, an empty word
+        status, tree = next(answer), next(answer)
+        for _ in iter(lambda: next(answer), ""):
+            pass
+        if status == "1":
+            trees.append(tree)
+    assert len(trees) / len(PAIRS) >= 0.9
+    for tree in trees[::10]:
+        for name in base:
+            ast.parse(git(tmp_path, "show", f"{tree}:{name}"))
 
 
 def test_a_deep_stack_trains(base: dict[str, str], train: Train) -> None:
@@ -86,9 +176,11 @@ def test_a_deep_stack_trains(base: dict[str, str], train: Train) -> None:
         "relu-squared",
         "value-residual",
         "untied-head",
+        "weight-averaging",
+        "growing-windows",
     ]
     for id in [*stack, "embedding-shortcut", "linear-to-zero", "zero-init-projections"]:
         files = edits.apply(ALL[id].edits, files)
-    (report,) = train([files])
+    (report,) = train([files], [[]])
     assert report.get("error") is None
     assert report["past"] == 0
