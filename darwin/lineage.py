@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from git import Git, GitDB, Repo
+from git import Git, Repo
 from git.exc import GitCommandError, InvalidGitRepositoryError, NoSuchPathError
 
 from darwin.errors import DarwinError, UsageError
@@ -90,7 +90,7 @@ class Lineage:
         git.init(
             "--quiet", "--initial-branch=main", "--template=", "--object-format=sha1"
         )  # no hooks or excludes of the user's
-        repo = Repo(folder, odbt=GitDB)
+        repo = Repo(folder)
         with repo.config_writer() as config:
             config.set_value("notes", "displayRef", "refs/notes/darwin")
             config.set_value("core", "autocrlf", "false")
@@ -107,9 +107,7 @@ class Lineage:
     def open(cls, folder: Path) -> Lineage:
         """Open the repository of a workspace. Raises UsageError when there is none."""
         try:
-            return cls(
-                Repo(folder, odbt=GitDB)
-            )  # objects are written by this process: a git for each is 4 ms
+            return cls(Repo(folder))
         except (InvalidGitRepositoryError, NoSuchPathError) as error:
             raise UsageError(f"{folder} is not a workspace: it has no git repository of its own.") from error
 

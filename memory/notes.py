@@ -10,13 +10,15 @@ Both refs point to commits without parents, so ``git log --graph --all`` stays a
 
 from __future__ import annotations
 
-import io
+import hashlib
+import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from git import Repo
 from git.exc import GitCommandError
-from gitdb import IStream  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from darwin.memory.errors import MemoryFault
@@ -41,9 +43,24 @@ class Contents:
 
 
 def store_object(repo: Repo, kind: str, data: bytes) -> str:
-    """Write one git object (``blob``, ``tree`` or ``commit``) and return its id; nothing refers to it yet."""
-    stream = repo.odb.store(IStream(kind.encode(), len(data), io.BytesIO(data)))
-    return str(stream.hexsha.decode())
+    """Write one git object (``blob``, ``tree`` or ``commit``) and return its id; nothing refers to it yet.
+
+    As a loose object, whole or not at all, as git writes it: a ``git hash-object`` for each costs 4 ms of CPU.
+    """
+    whole = f"{kind} {len(data)}\0".encode() + data
+    name = hashlib.sha1(whole, usedforsecurity=False).hexdigest()
+    folder = Path(repo.common_dir) / "objects" / name[:2]
+    path = folder / name[2:]
+    if not path.exists():
+        folder.mkdir(exist_ok=True)
+        temporary = folder / f"tmp_obj_{os.getpid()}"  # git's name for it: git gc removes one that was left
+        with temporary.open("wb") as file:
+            file.write(zlib.compress(whole))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o444)
+        temporary.replace(path)
+    return name
 
 
 def store_tree(repo: Repo, entries: Entries) -> str:

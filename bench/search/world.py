@@ -33,6 +33,7 @@ from darwin.workspace import Workspace
 BUDGET, TOKENS = "125ktok", 125_000
 COST = {1: 14.5, 6: 72.0}
 """CPU seconds of a trial at the budget and at six times it: training, judging and starting it, as measured."""
+AGENTS = 6
 FAILING = 0.04
 """Share of new scripts that do not train."""
 
@@ -103,7 +104,7 @@ class World:
 
 
 def begin(
-    surrogate: Surrogate, seed: int, search: str = "ga", control: str | None = None, agents: int = 6
+    surrogate: Surrogate, seed: int, search: str = "ga", control: str | None = None, agents: int = AGENTS
 ) -> World:
     """A workspace in memory, the base measured, as ``darwin.begin`` makes one on disk."""
     config = Config(
