@@ -20,7 +20,8 @@ class Task:
     """All that an agent is given to rewrite another agent's script.
 
     ``files`` are the evolvable sources by name, ``fixed`` the settings that a trial sets itself, ``context`` the
-    judged window in tokens, ``applied`` the ids of techniques already in the target's lineage.
+    judged window in tokens, ``applied`` the ids of techniques already in the target's lineage, ``rejected`` the ideas
+    in changes that people turned down, and how often.
     """
 
     child: str
@@ -36,6 +37,7 @@ class Task:
     applied: tuple[str, ...]
     lessons: tuple[Lesson, ...]
     own: AgentMemory
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class RulesAgent:
                 "fixed": list(task.fixed),
                 "lessons": lessons,
                 "own": tally(task.own.attempts),
+                "rejected": dict(task.rejected),
             }
         )
         files = dict(task.files)

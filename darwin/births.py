@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from darwin.agents import Proposal, Refused, Task, fingerprint, rewrite
 from darwin.evolution import Evolution
-from darwin.lineage import individual_ref, text_files
+from darwin.genome import evolvable
+from darwin.lineage import individual_ref
+from darwin.memory.feedback import rejected
 from darwin.memory.records import AgentCard, Expectation, Individual, Status
 from darwin.sandbox import Contract
 from darwin.variation import Birth
@@ -51,6 +53,7 @@ def _write(evolution: Evolution, birth: Birth, before: int) -> Individual:
         applied=techniques_of(target, memory.individuals),
         lessons=memory.lessons(before),
         own=memory.agent(card, before),
+        rejected=rejected(memory.individuals, memory.decisions, before),
     )
     known = {i.code for i in memory.individuals.values()}
     try:
@@ -132,12 +135,6 @@ def _commit(
         status=status,
         reason=reason,
     )
-
-
-def evolvable(files: Mapping[str, bytes]) -> dict[str, str]:
-    """The sources of a genome that its contract allows to be rewritten, as text."""
-    contract = Contract.parse(files["genome.toml"].decode())
-    return text_files({path: files[path] for path in contract.files})
 
 
 def techniques_of(individual: Individual, individuals: dict[str, Individual]) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from darwin import closing, gate, noise, plan, selection, variation, verdicts
+from darwin import answers, closing, gate, noise, plan, selection, variation, verdicts
 from darwin.births import bear
 from darwin.evolution import Evolution
+from darwin.headline import headline
 from darwin.lineage import population_refs
 from darwin.measure import Wanted, measure
-from darwin.memory.records import Comparison, Individual, Outcome
-from darwin.reviewers import Auto
+from darwin.memory.records import Choice, Comparison, Individual, Outcome, Status
+from darwin.notify import WAITING
 
 
 def evolve(evolution: Evolution, target: int) -> Comparison | None:
@@ -35,6 +36,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
             children = bear(evolution, births)
             measure(evolution, [Wanted(child, evolution.seeds("selection", 1)[0]) for child in children])
             settle(evolution, births)
+            attend(evolution)
         evolution.screen.generation(generation, memory)
         contender = verdicts.contender(evolution.run, memory.individuals)
         if contender is not None:
@@ -44,6 +46,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
     closing.check(evolution)
     review(evolution)
     comparison = closing.compare(evolution)
+    ask(evolution)
     evolution.close()
     memory.record(evolution.advanced(target=None))
     memory.project_derived()
@@ -75,17 +78,18 @@ def settle(evolution: Evolution, births: list[variation.Birth]) -> None:
     memory.project_derived()
 
 
-def meet(evolution: Evolution, contender: Individual) -> None:
+def meet(evolution: Evolution, contender: Individual, *, asked: bool = False) -> None:
     """Find the verdict on a contender: paired fresh seeds against the incumbent, look by look until it is decided.
 
-    A verdict that the run cannot afford to end now stays open, and goes on if it is still the contender later.
+    A verdict that the run cannot afford to end now stays open, and goes on if it is still the contender later. One that
+    a person ``asked`` for is always affordable.
     """
     memory, run = evolution.memory, evolution.run
     incumbent = memory.individuals[run.incumbent]
     earlier = contender.verdict if contender.verdict and contender.verdict.against == incumbent.id else None
     number = earlier.number if earlier else run.verdicts + 1
     seeds = evolution.seeds("verdict", verdicts.LOOKS[-1])
-    affordable = verdicts.affordable(run, memory.individuals, contender)
+    affordable = verdicts.LOOKS[-1] if asked else verdicts.affordable(run, memory.individuals, contender)
     if affordable < verdicts.least_pairs(verdicts.spread(run, memory.individuals).df):
         return
     evolution.screen.meets(contender, incumbent)
@@ -121,16 +125,56 @@ def _leads(mine: Individual, champion: Individual, seeds: tuple[int, ...], budge
     return sum(p.mine - p.theirs for p in pairs) <= 0
 
 
+def attend(evolution: Evolution) -> None:
+    """Carry out what people decided meanwhile; train and judge their edits, and approvals that main has overtaken."""
+    memory, workspace, screen = evolution.memory, evolution.workspace, evolution.screen
+    done, refused = gate.carry_out(memory, workspace.lineage, workspace.folder, evolution.advanced)
+    for contender, decision in done:
+        screen.decided(contender, decision, workspace.lineage.shows(evolution.run.main))
+    for sentence in refused:
+        screen.say(sentence, "yellow")
+    for one in gate.unjudged(memory):
+        measure(evolution, [Wanted(one, evolution.seeds("selection", 1)[0])])
+        known = memory.individuals[one.id]
+        if known.status is Status.TRAINED:
+            if known.id not in evolution.run.population.values():
+                population = selection.survivors(evolution.run.population, [known], memory.individuals)
+                moved = population_refs(population, memory)
+                memory.record(evolution.advanced(population=population), refs=moved)
+            meet(evolution, known, asked=True)
+
+
 def review(evolution: Evolution) -> None:
-    """Bring the champion to the gate if it waits for a decision; what is put off waits for ``darwin review``."""
+    """Bring the champion to the gate if it waits for a decision; what is put off waits for a person."""
+    attend(evolution)
     memory, lineage = evolution.memory, evolution.workspace.lineage
-    put_off = memory.decisions.keys() if not isinstance(evolution.reviewer, Auto) else ()
-    open_cases = [c for c in gate.waiting(memory) if c.id == evolution.run.champion and c.id not in put_off]
-    for contender in open_cases:
+    for contender in [c for c in gate.waiting(memory) if c.id == evolution.run.champion]:
         answer = evolution.reviewer.review(gate.case(memory, lineage, contender))
-        lineage.forget_processes()
+        if answer.choice is Choice.DEFER and contender.id in memory.decisions:
+            continue  # it was said that it waits
+        if answer.choice is Choice.DEFER:
+            evolution.notify(WAITING, f"{contender.id} waits for your decision: {headline(memory)}")
         decision = gate.decide(memory, lineage, contender, answer, evolution.advanced())
         evolution.screen.decided(contender, decision, lineage.shows(evolution.run.main))
+
+
+def ask(evolution: Evolution) -> None:
+    """At the end, ask the person at the terminal about the best change that waits, then about their edits of it."""
+    memory, workspace = evolution.memory, evolution.workspace
+    asked: set[str] = set()
+    evolution.before_asking()
+    while evolution.desk is not None:
+        queue = gate.waiting(memory)[::-1]
+        left = [c for c in queue[:1] + [c for c in queue if c.operator == gate.EDIT] if c.id not in asked]
+        if not left:
+            return
+        asked.add(left[0].id)
+        case = gate.case(memory, workspace.lineage, left[0])
+        with evolution.screen.paused():
+            answer = evolution.desk.review(case, workspace.lineage.files(left[0].commit))
+        if answer is not None:
+            answers.post(workspace.folder, left[0].id, answer)
+        attend(evolution)
 
 
 def _enough(evolution: Evolution) -> bool:

@@ -11,7 +11,8 @@ The task::
      "settings": {"learning_rate": 0.001, ...},      every numeric one of the script
      "fixed": ["seed", ...],                         those that are not to be changed
      "lessons": {"technique:muon": {"effect": -0.1, "tried": 3, "failed": 0}, ...},
-     "own": {"setting:learning_rate:up": {...}, ...}}   the agent's own attempts, in the same form
+     "own": {"setting:learning_rate:up": {...}, ...},   the agent's own attempts, in the same form
+     "rejected": {"technique:muon": 1, ...}}            ideas in changes that people turned down, and how often
 
 The answer::
 
@@ -100,6 +101,7 @@ FAMILY_OF_SETTING = (  # the first word found in its name decides
 SETTING_PRIOR = -0.01  # a step of a setting that nobody has tried: seldom much
 DOUBT = 0.04  # standard error of a prior, in nats
 NOISE = 0.02  # standard deviation of a measured effect around what it is worth on another script, in nats
+TURNED_DOWN = 0.2  # what is left of an idea's chance for each time that a person turned a change with it down
 LEAST = 0.002  # nats: what even the least promising idea is weighed with
 LARGEST_SHAPE = (
     1.5 * 4 * 128**2 * 12
@@ -151,6 +153,7 @@ def weight(idea: Idea, task: dict[str, Any], temperament: dict[str, Any]) -> flo
         if seen:
             worked *= ((seen["tried"] - seen["failed"] + 1) / (seen["tried"] + 1)) ** 2
     liking = temperament["families"].get(idea["family"], 1.0)
+    liking *= TURNED_DOWN ** task.get("rejected", {}).get(idea["key"], 0)
     if "setting" in idea:
         liking *= temperament["tuning"] / idea["siblings"]
     return float(liking * worked * (promise / 0.01) ** temperament["focus"] / idea["price"] ** 2)

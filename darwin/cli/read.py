@@ -10,6 +10,7 @@ from rich.syntax import Syntax
 
 from darwin.cli import options
 from darwin.gate import waiting
+from darwin.headline import headline
 from darwin.memory import Memory
 from darwin.memory.memory import describe_check, describe_verdict, percent
 from darwin.memory.records import Status
@@ -31,6 +32,7 @@ def status(workspace: options.Workspace = None, json: options.Json = False) -> N
         options.print_json(summary(memory))
         return
     screen, run = Screen(), memory.run
+    screen.say(headline(memory), "bold")
     goal = f" of {run.target}" if run.target is not None else ""
     counts = Counter(i.status.value for i in memory.individuals.values() if i.parents)
     screen.say(

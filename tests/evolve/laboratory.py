@@ -68,7 +68,9 @@ def data_set(folder: Path) -> Path:
     return prepare(text=text)
 
 
-def start(folder: Path, data: Path, screen: Screen | None = None, **settings: object) -> Evolution:
+def start(
+    folder: Path, data: Path, screen: Screen | None = None, *, interactive: bool = False, **settings: object
+) -> Evolution:
     """An evolution over this laboratory, its workspace made if it is missing."""
     options = {"approve": "auto", "workers": 1, **settings}
     if not folder.exists():
@@ -77,7 +79,7 @@ def start(folder: Path, data: Path, screen: Screen | None = None, **settings: ob
     return begin(
         replace(workspace, config=replace(workspace.config, **options)),
         screen or Screen(),
-        interactive=False,
+        interactive=interactive,
         evaluate=evaluate,
         calibrate=lambda _, device: 1e11,
     )
