@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from darwin import verdicts
-from darwin.changes import FileChange, Line, shown_path, visible
+from darwin.changes import Change, FileChange, Line, shown_path, visible
 from darwin.gate import Case
 from darwin.memory.memory import percent
 from darwin.memory.records import Choice, Individual, Outcome, Trial, TrialStatus, perplexity
@@ -205,7 +205,13 @@ def diff_lines(case: Case, width: int) -> list[Text]:
     shown = [
         Text(f"Look at: {sentence}", style="yellow") for sentence in case.change.cautions[MOST_CAUTIONS:]
     ]
-    for file in case.change.files:
+    return shown + change_lines(case.change, width)
+
+
+def change_lines(change: Change, width: int) -> list[Text]:
+    """All lines of a change, file by file."""
+    shown: list[Text] = []
+    for file in change.files:
         counts = f"{file.fate}, +{file.count('+')} -{file.count('-')}"
         shown.append(Text(f"{'=' * 6} {shown_path(file.path)} ({counts}) {'=' * 6}", style="bold cyan"))
         shown += _file_lines(file, width)

@@ -17,10 +17,11 @@ def progress(evolution: Evolution, target: int) -> list[str]:
     found = best(memory)
     lines = [
         headline(memory),
-        f"{found.id}: {describe_verdict(found)}",
         f"generation {min(run.generation + 1, target)} of {target}, {min(run.settled, total)} of {total} scripts; "
         f"{run.cpu_seconds:,.0f} CPU seconds, at most {ahead:,.0f} to come",
     ]
+    if found.verdict is not None:
+        lines.insert(1, f"{found.id} is {describe_verdict(found)}")
     queue = waiting(memory)
     if queue:
         how = "press g" if evolution.desk is not None else "darwin review"

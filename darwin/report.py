@@ -335,7 +335,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         f'<th class="n">{name}</th>' if right else f"<th>{name}</th>"
         for name, right in zip(head, numeric, strict=True)
     )
-    kind = ' class="many"' if len(head) > 4 else ""
+    kind = ' class="many"' if len(head) > 3 else ""
     return (
         f'<div class="wide"><table{kind}><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>'
     )

@@ -33,11 +33,6 @@ def safe(text: str, limit: int = 100) -> str:
     return one_line(text, limit)
 
 
-def safe_line(line: str) -> str:
-    """A line of a diff with its indentation kept and nothing in it that acts on the terminal."""
-    return "".join(c if c.isprintable() else "·" for c in line.replace("\t", "    "))
-
-
 def counted(number: int, noun: str) -> str:
     """``1 generation``, ``5 generations``."""
     return f"{number:,} {noun}{'s' * (number != 1)}"

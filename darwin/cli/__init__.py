@@ -16,10 +16,12 @@ from darwin.cli.audit import audit
 from darwin.cli.calibrate import calibrate
 from darwin.cli.doctor import doctor
 from darwin.cli.evolve import evolve, init
+from darwin.cli.export import export
 from darwin.cli.prepare import prepare
-from darwin.cli.read import log, show, status
+from darwin.cli.read import diff, log, show, status
 from darwin.cli.report import report
 from darwin.cli.review import revert, review
+from darwin.cli.sample import sample
 from darwin.errors import DarwinError, UsageError
 from darwin.memory import MemoryFault, UnknownName
 from darwin.sandbox import SandboxError
@@ -33,7 +35,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evolve, init, prepare, review, revert, report, status, log, show, audit, calibrate, doctor):
+for command in (
+    evolve,
+    init,
+    prepare,
+    review,
+    revert,
+    report,
+    status,
+    log,
+    show,
+    diff,
+    sample,
+    export,
+    audit,
+    calibrate,
+    doctor,
+):
     app.command()(command)
 app.add_typer(image.app, name="image", help="The image that agents and trials run from.")
 app.add_typer(sandbox.app, name="sandbox")
