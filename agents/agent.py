@@ -21,7 +21,7 @@ class Task:
 
     ``files`` are the evolvable sources by name, ``fixed`` the settings that a trial sets itself, ``context`` the
     judged window in tokens, ``applied`` the ids of techniques already in the target's lineage, ``rejected`` the ideas
-    in changes that people turned down, and how often.
+    in changes that people turned down, and how often; ``advice`` is what people tell this agent.
     """
 
     child: str
@@ -38,6 +38,7 @@ class Task:
     lessons: tuple[Lesson, ...]
     own: AgentMemory
     rejected: Mapping[str, int] = field(default_factory=dict)
+    advice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

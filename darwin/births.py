@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from darwin.advice import holding
 from darwin.agents import Proposal, Refused, Task, fingerprint, rewrite
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
@@ -53,6 +54,7 @@ def _write(evolution: Evolution, birth: Birth, before: int) -> Individual:
         applied=techniques_of(target, memory.individuals),
         lessons=memory.lessons(before),
         own=memory.agent(card, before),
+        advice=tuple(one.text for one in holding(evolution.run, agent.name, before)),
         rejected=rejected(memory.individuals, memory.decisions, before),
     )
     known = {i.code for i in memory.individuals.values()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darwin import answers, closing, gate, noise, plan, selection, variation, verdicts
+from darwin import advice, answers, closing, gate, noise, plan, selection, variation, verdicts
 from darwin.births import bear
 from darwin.evolution import Evolution
 from darwin.headline import headline
@@ -131,7 +131,7 @@ def attend(evolution: Evolution) -> None:
     done, refused = gate.carry_out(memory, workspace.lineage, workspace.folder, evolution.advanced)
     for contender, decision in done:
         screen.decided(contender, decision, workspace.lineage.shows(evolution.run.main))
-    for sentence in refused:
+    for sentence in (*refused, *advice.take_up(memory, workspace.folder, evolution.advanced)):
         screen.say(sentence, "yellow")
     for one in gate.unjudged(memory):
         measure(evolution, [Wanted(one, evolution.seeds("selection", 1)[0])])

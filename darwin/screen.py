@@ -124,9 +124,7 @@ class Screen:
     def _now(self) -> Group:
         """What goes on now."""
         width = self.console.width - 1
-        lines = [
-            Text(line[:width], style="" if number else "bold") for number, line in enumerate(self._lines)
-        ]
+        lines = [Text(line, style="" if number else "bold") for number, line in enumerate(self._lines)]
         for label, trial in list(self._trials.items()):
             curve = f"{sparkline(trial.losses)} {trial.losses[-1]:.3f}" if trial.losses else ""
             words = f"{label:<16} {PHASES.get(trial.phase, trial.phase):<9} {curve:<19} {self._births.get(label, '')}"

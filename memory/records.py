@@ -288,6 +288,17 @@ class Noise(Record):
     )
 
 
+class Advice(Record):
+    """What a person tells the agents: in the tasks of all of them, or of one, until it is withdrawn."""
+
+    id: str
+    text: str = Field(description="one line")
+    by: str = Field(description="the person's git identity")
+    agent: str | None = Field(default=None, description="None: every agent")
+    settled: int = Field(default=0, description="births whose results were known when it was taken up")
+    withdrawn: int | None = Field(default=None, description="the same when it was withdrawn; None: it holds")
+
+
 class Run(Record):
     """The state of an evolution: all that is needed to go on with it, next to the individuals.
 
@@ -324,6 +335,7 @@ class Run(Record):
     last_gain: int = Field(default=0, description="the last generation whose contender was better")
     test_uses: int = 0
     comparison: Comparison | None = None
+    advice: tuple[Advice, ...] = ()
     cpu_seconds: float = Field(default=0.0, description="of darwin, git and all trials together")
 
 

@@ -22,6 +22,7 @@ from darwin.cli.read import diff, log, show, status
 from darwin.cli.report import report
 from darwin.cli.review import revert, review
 from darwin.cli.sample import sample
+from darwin.cli.tell import tell
 from darwin.errors import DarwinError, UsageError
 from darwin.memory import MemoryFault, UnknownName
 from darwin.sandbox import SandboxError
@@ -41,6 +42,7 @@ for command in (
     prepare,
     review,
     revert,
+    tell,
     report,
     status,
     log,

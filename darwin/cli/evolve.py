@@ -304,4 +304,5 @@ def _end(evolution: Evolution, comparison: Comparison | None) -> None:
     screen.say(
         f"What was changed:       darwin show {comparison.champion if comparison else 'base'} --diff{where}"
     )
+    screen.say(f"The whole story:        darwin report{where}")
     screen.say(f"The family tree:        git{where} log --graph --all --notes=darwin")

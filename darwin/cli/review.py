@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from darwin import answers, gate
+from darwin import advice, answers, gate
 from darwin.answers import Answer
 from darwin.cli import options
 from darwin.desk import Desk
@@ -145,6 +145,13 @@ def settle(folder: Path, screen: Screen) -> bool:
         with locked(folder):
             opened = open_workspace(folder)
             for sentence in opened.lineage.repair(opened.memory):
+                screen.say(sentence)
+            told = (
+                advice.take_up(opened.memory, folder, lambda: opened.memory.run)
+                if opened.memory.begun
+                else []
+            )
+            for sentence in told:
                 screen.say(sentence)
             done, refused = gate.carry_out(opened.memory, opened.lineage, folder, lambda: opened.memory.run)
             for contender, decision in done:

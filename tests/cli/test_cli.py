@@ -196,7 +196,7 @@ def test_init_makes_a_workspace_whose_settings_can_be_edited(tmp_path):
             "sample",
             "export",
         ),
-        *("report", "audit", "calibrate"),
+        *("report", "tell", "audit", "calibrate"),
     ],
 )
 def test_help_is_a_manual_with_examples(command, tmp_path):
