@@ -21,9 +21,11 @@ class Reviewer(Protocol):
 
 
 class Auto:
-    """Merges every contender that is proven better."""
+    """Merges every contender that is proven better; what must not merge without a person waits for one."""
 
     def review(self, case: Case) -> Answer:
+        for against in (*case.change.objections, *case.doubts):
+            return Answer(choice=Choice.DEFER, by=NOBODY, reason=against)
         return Answer(choice=Choice.MERGE, by=DARWIN, reason="Approved by --approve auto.")
 
 

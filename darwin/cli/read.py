@@ -201,6 +201,7 @@ def diff(
         ),
     ] = None,
     workspace: options.Workspace = None,
+    json: options.Json = False,
 ) -> None:
     """Show what a script changes: against main, or from one script to another.
 
@@ -212,9 +213,15 @@ def diff(
     opened = open_workspace(locate(workspace))
     first = opened.memory.resolve(id)
     two = (opened.memory.resolve("main"), first) if other is None else (first, opened.memory.resolve(other))
+    change = changes.read(opened.lineage.repo, two[0].commit, two[1].commit, ())
+    if json:
+        files = {
+            f.path: {"fate": f.fate, "added": f.count("+"), "removed": f.count("-")} for f in change.files
+        }
+        options.print_json({"from": two[0].id, "to": two[1].id, "files": files, "cautions": change.cautions})
+        return
     screen = Screen()
     screen.say(f"From {two[0].id} to {two[1].id}: {safe(two[1].subject)}", "bold")
-    change = changes.read(opened.lineage.repo, two[0].commit, two[1].commit, ())
     if not change.files:
         screen.say("They are equal.")
     show_change(screen, change)

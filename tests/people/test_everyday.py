@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,8 @@ def test_diff_shows_what_a_script_changes_against_main_or_another(finished, monk
     assert signs[0].count("+") == signs[1].count("-") > 0
     assert darwin(monkeypatch, "diff", "main", "-C", finished) == 0
     assert "They are equal." in capsys.readouterr().out
+    assert darwin(monkeypatch, "diff", "champion", "--json", "-C", finished) == 0
+    assert json.loads(capsys.readouterr().out)["files"].keys() <= {"train.py", "model.py"}
     assert darwin(monkeypatch, "diff", "nobody", "-C", finished) == 2
 
 

@@ -14,6 +14,7 @@ from darwin.gate import waiting
 from darwin.memory.notes import store_object, store_tree
 from darwin.memory.records import Choice
 from darwin.page import diff_lines, page
+from darwin.reviewers import Auto, Policy
 from darwin.workspace import open_workspace
 
 EVE = "Eve <eve@example.org>"
@@ -150,6 +151,9 @@ def test_a_submodule_is_refused(opened):
 def _refused(opened, contender, words):
     assert f"CANNOT MERGE: {words}" in " ".join(seen(opened, contender).split())
     before = opened.memory.run
+    case = gate.case(opened.memory, opened.lineage, contender)
+    for reviewer in (Auto(), Policy(0.0, 0.0, 10**6)):
+        assert reviewer.review(case).choice is Choice.DEFER
     with pytest.raises(UsageError, match="cannot be merged"):
         gate.decide(opened.memory, opened.lineage, contender, Answer(choice=Choice.MERGE, by=EVE), before)
     assert opened.memory.run == before
