@@ -25,7 +25,8 @@ class Task:
     judged window in tokens, ``applied`` the ids of techniques already in the target's lineage. ``effects`` is what
     ideas are expected to do, ``has`` what the target has that the base has not (idea -> amount), ``gain`` its lead over
     the base in nats, ``steps`` the doublings by which settings are changed now, ``aim`` perplexity or mfu.
-    ``briefing`` is for agents that ask a model; ``told`` says why this child's earlier proposals were not taken.
+    ``briefing`` is for agents that ask a model; ``told`` says why this child's earlier proposals were not taken,
+    ``rejected`` the ideas in changes that people turned down, and how often; ``advice`` is what people tell this agent.
     """
 
     child: str
@@ -49,6 +50,8 @@ class Task:
     aim: str = "perplexity"
     briefing: Briefing | None = None
     told: tuple[str, ...] = ()
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    advice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class RulesAgent:
                 "fixed": list(task.fixed),
                 "beliefs": beliefs(task, fitting, steps),
                 "own": tally(task.own.attempts),
+                "rejected": dict(task.rejected),
             }
         )
         files = dict(task.files)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from darwin.agents import fingerprint, roster
 from darwin.agents.gateway import Gateway
@@ -19,9 +20,12 @@ from darwin.agents.members import read as read_members
 from darwin.agents.prompts import Prompts
 from darwin.config import FIXED, Config, save
 from darwin.confinement import Confinement, plain
+from darwin.curves import Curves
+from darwin.desk import Desk
 from darwin.errors import UsageError
 from darwin.evolution import SEEDS, Evaluate, Evolution
 from darwin.genome import evolvable
+from darwin.keys import Keys
 from darwin.lineage import (
     MAIN,
     Lineage,
@@ -36,7 +40,7 @@ from darwin.memory import Memory
 from darwin.memory.records import AgentCard, Individual, Run, Trial, TrialStatus
 from darwin.models import members_of
 from darwin.prepare import prepare
-from darwin.reviewers import Auto, Defer, Reviewer, Terminal
+from darwin.reviewers import Auto, Defer, Policy, Reviewer
 from darwin.sandbox import Contract, Dataset, Job, Limits, calibrate, evaluate
 from darwin.sandbox.pace import Pace
 from darwin.sandbox.trials import run_smoke
@@ -237,7 +241,13 @@ def begin(
     base = memory.resolve("base")
     files = workspace.lineage.files(base.commit)
     pace = Pace(sandbox, files, dataset, Limits(), memory.run.pace if memory.begun else None)
-    trials = partial(trials, pace=pace)
+    curves = Curves(workspace.artifacts)
+
+    def on_event(job: Job, event: dict[str, Any]) -> None:
+        curves.note(job, event)
+        screen.event(job.label, event)
+
+    trials = partial(trials, pace=pace, on_event=on_event)
     if not memory.begun:
         peak = calibrate(sandbox, device=config.device)
         first = partial(trials, peak_flops=peak, limits=Limits())
@@ -261,8 +271,12 @@ def begin(
         smoke=partial(smoke, dataset=dataset, sandbox=sandbox, limits=limits, device=config.device),
         gateway=gateway,
         evaluate=partial(trials, peak_flops=run.peak_flops, limits=limits),
-        reviewer=reviewer(workspace, screen, interactive=interactive),
+        reviewer=reviewer(config),
         screen=screen,
+        curves=curves,
+        desk=Desk(screen.console, Keys(), workspace.lineage.person())
+        if interactive and config.approve == "ask"
+        else None,
         elsewhere=confinement.cpu_seconds,
         deadline=None if config.seconds is None else time.monotonic() + config.seconds,
         close=pace.close,
@@ -278,13 +292,12 @@ def limits_for(base: Individual) -> Limits:
     return Limits().after_base(bill, first.judge_seconds)
 
 
-def reviewer(workspace: Workspace, screen: Screen, *, interactive: bool) -> Reviewer:
-    """Who decides at the gate."""
-    approve = workspace.config.approve
-    if approve == "auto":
+def reviewer(config: Config) -> Reviewer:
+    """Who decides while the run goes on; a person decides when they like."""
+    if config.approve == "auto":
         return Auto()
-    if approve == "ask" and interactive:
-        return Terminal(screen, workspace.lineage.person())
+    if config.approve == "policy":
+        return Policy(config.least_gain, config.least_confidence, config.most_added)
     return Defer()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from darwin.advice import holding
 from darwin.agents import Agent, Proposal, Refused, Task, fingerprint, rewrite
 from darwin.agents.chat import ASKED_AGAIN, ChatAgent
 from darwin.agents.knowledge import rivals
@@ -14,6 +15,7 @@ from darwin.evolution import Evolution
 from darwin.genome import evolvable
 from darwin.lineage import individual_ref
 from darwin.memory.effects import Effects, distance, features
+from darwin.memory.feedback import rejected
 from darwin.memory.lessons import steps
 from darwin.memory.records import AgentCard, Expectation, Individual, Lesson, Status
 from darwin.merge import collisions, common_ancestor, merge
@@ -94,6 +96,8 @@ def task_for(evolution: Evolution, birth: Birth, before: int, known: Outlook) ->
         gain=_gain(evolution, target),
         steps=known.steps,
         aim=birth.aim,
+        advice=tuple(one.text for one in holding(evolution.run, agent.name, before)),
+        rejected=rejected(memory.individuals, memory.decisions, before),
     )
 
 

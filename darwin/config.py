@@ -14,7 +14,7 @@ from darwin.errors import UsageError
 from darwin.sandbox.budget import Budget, BudgetError
 from darwin.strategy import CONTROLS, SEARCHES
 
-APPROVALS = ("ask", "auto", "defer")
+APPROVALS = ("ask", "auto", "defer", "policy")
 SANDBOXES = ("auto", "docker", "process")
 
 
@@ -41,6 +41,9 @@ class Config:
     approve: str = "ask"
     patience: int | None = None
     seconds: float | None = None
+    least_gain: float = 1.0
+    least_confidence: float = 0.98
+    most_added: int = 80
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -63,6 +66,7 @@ SECTIONS = {
         "patience",
         "seconds",
     ),
+    "gate": ("least_gain", "least_confidence", "most_added"),
 }
 FIXED = (*SECTIONS["evolution"], *SECTIONS["data"], "device")
 """Settings an evolution keeps: its individuals would not be comparable otherwise."""
@@ -84,9 +88,12 @@ COMMENTS = {
     "runtime": "the engine's runtime for containers, such as runsc (gVisor); empty for its default",
     "gpus": "ids of the GPUs that containers may have, one a trial: 0,1",
     "base_image": "what the containers' image is built from",
-    "approve": "who decides on a merge: ask, auto or defer",
+    "approve": "who decides on a merge: ask, auto, defer, or policy (as [gate] says)",
     "patience": "stop after so many generations without a better script",
     "seconds": "stop after so many seconds",
+    "least_gain": "of perplexity in per cent, at the careful end of the interval: what the policy merges at least",
+    "least_confidence": "of the verdict, between 0 and 1",
+    "most_added": "lines that a change may add; what exceeds a threshold waits for a person",
 }
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -96,6 +103,9 @@ TYPES: dict[str, tuple[type, ...]] = {
     "patience": (int,),
     "seconds": (int, float),
     "max_cost": (int, float),
+    "least_gain": (int, float),
+    "least_confidence": (int, float),
+    "most_added": (int,),
 }
 
 

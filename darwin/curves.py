@@ -1,50 +1,68 @@
-"""Curves: the best perplexity so far against what it cost, for comparing runs."""
+"""Learning curves: what scripts say of their own training as it goes on. Nothing in them is believed or decides."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
 
-from darwin.memory import Memory
-from darwin.memory.records import Status, perplexity
+from darwin.sandbox import Job
 
+MOST_POINTS = 400
+BARS = "▁▂▃▄▅▆▇█"
 
-@dataclass(frozen=True)
-class Point:
-    """After one more child: CPU seconds of all children's trials so far, and the best perplexity among them."""
-
-    cpu_seconds: float
-    perplexity: float
-    individual: str
+Point = tuple[float, float]
+"""Training tokens so far, and the loss that the script claims then, in nats per token."""
 
 
-def curve(memory: Memory) -> list[Point]:
-    """The base, which costs nothing, then a point a child, in order of birth. Verdicts and the closing are left out."""
-    base, budget = memory.resolve("base"), memory.run.budget
-    if base.loss is None:
+class Curves:
+    """Collects the points of the trials that run now, and writes each curve beside its script's logs when it ends."""
+
+    def __init__(self, artifacts: Path) -> None:
+        self._artifacts = artifacts
+        self._points: dict[tuple[str, str, int], list[Point]] = defaultdict(list)
+
+    def note(self, job: Job, event: dict[str, Any]) -> None:
+        """Take an event of a trial; a phase that begins anew begins its curve anew."""
+        points = self._points[job.label, job.budget, job.seed]
+        if event.get("event") == "phase" and event.get("phase") == "train":
+            points.clear()
+        tokens, loss = event.get("tokens"), event.get("loss")
+        if isinstance(tokens, int | float) and isinstance(loss, int | float):
+            points.append((tokens, loss))
+            if len(points) > MOST_POINTS:
+                del points[1::2]
+
+    def keep(self, label: str, budget: str, seed: int) -> None:
+        """Write a trial's curve, if it has one, and forget it."""
+        points = self._points.pop((label, budget, seed), [])
+        if points:
+            path = path_of(self._artifacts, label, budget, seed)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(points) + "\n")
+
+
+def path_of(artifacts: Path, label: str, budget: str, seed: int) -> Path:
+    """Where the curve of a trial is kept."""
+    return artifacts / label / f"curve-{budget}-{seed}.json"
+
+
+def load(artifacts: Path, label: str, budget: str, seed: int) -> list[Point]:
+    """A kept curve; empty where there is none that can be read."""
+    try:
+        rows = json.loads(path_of(artifacts, label, budget, seed).read_text())
+        return [(float(tokens), float(loss)) for tokens, loss in rows]
+    except (OSError, ValueError, TypeError):
         return []
-    points, best = [Point(0.0, perplexity(base.loss), base.id)], base
-    spent = 0.0
-    deciding = set(range(memory.run.seed * 1000 + 1, memory.run.seed * 1000 + 100))
-    for child in memory.individuals.values():
-        if not child.parents or child.operator == "ablation":
-            continue
-        own = [t for t in child.trials if t.budget == budget and t.split == "val" and t.seed in deciding]
-        spent += sum(t.cpu_seconds or 0.0 for t in (*own, *([child.screening] if child.screening else [])))
-        if child.status is Status.TRAINED and child.rank < best.rank:
-            best = child
-        points.append(Point(round(spent, 2), perplexity(best.rank[0]), best.id))
-    return points
 
 
-def at(points: Sequence[Point], cpu_seconds: float) -> Point | None:
-    """What a run had after so many CPU seconds; None once it has ended."""
-    if not points or cpu_seconds > points[-1].cpu_seconds:
-        return None
-    return [p for p in points if p.cpu_seconds <= cpu_seconds][-1]
-
-
-def marks(curves: Sequence[Sequence[Point]], count: int = 10) -> list[float]:
-    """Evenly spaced CPU seconds, to the end of the longest curve."""
-    longest = max((points[-1].cpu_seconds for points in curves if points), default=0.0)
-    return [longest * n / count for n in range(count + 1)]
+def sparkline(values: list[float], width: int = 12) -> str:
+    """The last values as bars, the lowest one lowest."""
+    if not values:
+        return ""
+    step = max(1, len(values) // width)
+    shown = values[::-1][::step][::-1][-width:]
+    low, high = min(shown), max(shown)
+    span = (high - low) or 1.0
+    return "".join(BARS[min(len(BARS) - 1, int((value - low) / span * len(BARS)))] for value in shown)

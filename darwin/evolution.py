@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from darwin.agents import Agent
 from darwin.agents.gateway import Gateway
+from darwin.curves import Curves
+from darwin.desk import Desk
 from darwin.memory import Memory
 from darwin.memory.records import Individual, Run, Trial
 from darwin.reviewers import Reviewer
@@ -47,6 +49,13 @@ class Evolution:
     evaluate: Evaluate
     reviewer: Reviewer
     screen: Screen
+    curves: Curves
+    notify: Callable[[str, str], None] = lambda event, text: None
+    """Told of what a person may want to know: an event of ``notify.py``, and a sentence."""
+    desk: Desk | None = None
+    """Where a person is asked at the end of the run; None without a terminal, or where nobody wants to be asked."""
+    before_asking: Callable[[], None] = lambda: None
+    """Called before the desk takes the terminal in the run's own thread."""
     elsewhere: Callable[[], float] = lambda: 0.0
     """CPU seconds so far of what is no child of this process: containers."""
     smoke: Smoke | None = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from darwin.changes import visible
 from darwin.memory.memory import percent
 from darwin.memory.records import Individual
-from darwin.screen import Screen, safe, safe_line
+from darwin.screen import Screen, safe
 from darwin.spending import in_words
 
 LONGEST = 400  # lines of one message
@@ -71,4 +72,4 @@ def _answer(response: Mapping[str, Any]) -> str:
 def _print(screen: Screen, who: str, text: str) -> None:
     screen.say(f"[{safe(who)}]", "bold")
     for line in text.splitlines()[:LONGEST]:
-        screen.say("  " + safe_line(line))
+        screen.say("  " + visible(line))

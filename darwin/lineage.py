@@ -141,11 +141,15 @@ class Lineage:
         subject: str,
         body: Iterable[str] = (),
         trailers: Iterable[tuple[str, str]] = (),
+        signature: str | None = None,
     ) -> tuple[str, str]:
-        """Make a commit object (no ref moves yet) and return (commit id, tree id)."""
+        """Make a commit object (no ref moves yet) and return (commit id, tree id).
+
+        Its author is the agent ``author``, or the person whose identity ``signature`` is, or darwin.
+        """
         tree = self.tree(files)
         date = f"{GENESIS + 60 * ordinal} +0000"
-        who = f"{one_line(author)} <{author.lower()}@agents.invalid>" if author else DARWIN
+        who = f"{one_line(author)} <{author.lower()}@agents.invalid>" if author else signature or DARWIN
         paragraphs = [one_line(subject), *(paragraph(p) for p in body)]
         block = "\n".join(f"{key}: {one_line(value, 200)}" for key, value in trailers)
         message = "\n\n".join(p for p in [*paragraphs, block] if p)
@@ -153,20 +157,25 @@ class Lineage:
         return store_object(self.repo, "commit", text), tree
 
     def merge_commit(
-        self, main: str, contender: Individual, *, ordinal: int, person: str, reason: str
+        self,
+        main: str,
+        contender: Individual,
+        *,
+        ordinal: int,
+        person: str,
+        reason: str,
+        reverts: Individual | None = None,
     ) -> str:
-        """A merge of the contender into ``main``: two parents, and exactly the contender's tree."""
+        """A merge of the contender into ``main``: two parents, and exactly the contender's tree.
+
+        With ``reverts`` it takes that merge back, and the contender is the script from before it.
+        """
         date = f"{GENESIS + 60 * ordinal + 30} +0000"
-        trailers = f"Darwin-Operator: merge\nDarwin-Generation: {contender.generation}"
-        message = "\n\n".join(
-            p
-            for p in [
-                one_line(f"Merge {contender.id}: {contender.subject}"),
-                paragraph(reason),
-                trailers,
-            ]
-            if p
-        )
+        operator, subject = "merge", f"Merge {contender.id}: {contender.subject}"
+        if reverts is not None:
+            operator, subject = "revert", f"Revert {reverts.id}, back to {contender.id}: {reverts.subject}"
+        trailers = f"Darwin-Operator: {operator}\nDarwin-Generation: {contender.generation}"
+        message = "\n\n".join(p for p in [one_line(subject), paragraph(reason), trailers] if p)
         text = commit_text(
             contender.tree, (main, contender.commit), f"{person} {date}", f"{DARWIN} {date}", message
         )
@@ -183,6 +192,15 @@ class Lineage:
     def diff(self, before: str, after: str) -> str:
         """``git diff`` between two commits' genomes, as text."""
         return str(self.repo.git.diff("--no-color", "--no-ext-diff", "--no-textconv", before, after))
+
+    def refuse_moved(self, expected: str) -> None:
+        """Raise UsageError when ``main`` is not at the commit that the records say: somebody else moved it."""
+        found = self.repo.git.rev_parse("--verify", MAIN)
+        if found != expected:
+            raise UsageError(
+                f"main was moved to {found[:10]} by somebody else, and moves only by a decision. Nothing was merged. "
+                "The next darwin command that writes here says how to mend it."
+            )
 
     def check_out(self, previous: str | None, main: str) -> bool:
         """Bring the files beside ``.git`` to ``main``, unless a person changed them or is on a branch; False if so.

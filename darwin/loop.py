@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from darwin import ablation, closing, gate, noise, plan, screening, selection, spending, variation, verdicts
+from darwin import (
+    ablation,
+    advice,
+    answers,
+    closing,
+    gate,
+    noise,
+    plan,
+    screening,
+    selection,
+    spending,
+    variation,
+    verdicts,
+)
 from darwin.analysis import analyse
 from darwin.births import bear
 from darwin.evolution import Evolution
+from darwin.headline import headline
 from darwin.lineage import population_refs
 from darwin.measure import Wanted, measure
-from darwin.memory.records import Comparison, Individual, Outcome
-from darwin.reviewers import Auto
+from darwin.memory.records import Choice, Comparison, Individual, Outcome, Status
+from darwin.notify import WAITING
 from darwin.strategy import Strategy
 
 
@@ -39,6 +53,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
             look_twice(evolution, births)
             analyse(evolution, children)
             settle(evolution, births)
+            attend(evolution)
         evolution.screen.generation(generation, memory)
         spending.announce(evolution, target)
         contender = verdicts.contender(evolution.run, memory.individuals)
@@ -51,6 +66,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
     closing.check(evolution)
     review(evolution)
     comparison = closing.compare(evolution)
+    ask(evolution)
     evolution.close()
     memory.record(evolution.advanced(target=None))
     memory.project_derived()
@@ -109,7 +125,8 @@ def meet(evolution: Evolution, contender: Individual, least: int = 0) -> None:
     A verdict that the run cannot afford to end now stays open, and goes on if it is still the contender later.
 
     Args:
-        least: pairs that are granted even if the run could not afford them, as in its last generation.
+        least: pairs that are granted even if the run could not afford them: in its last generation, or because a
+            person asked for the verdict.
     """
     memory, run = evolution.memory, evolution.run
     incumbent = memory.individuals[run.incumbent]
@@ -173,16 +190,56 @@ def _leads(mine: Individual, champion: Individual, seeds: tuple[int, ...], budge
     return sum(p.mine - p.theirs for p in pairs) <= 0
 
 
+def attend(evolution: Evolution) -> None:
+    """Carry out what people decided meanwhile; train and judge their edits, and approvals that main has overtaken."""
+    memory, workspace, screen = evolution.memory, evolution.workspace, evolution.screen
+    done, refused = gate.carry_out(memory, workspace.lineage, workspace.folder, evolution.advanced)
+    for contender, decision in done:
+        screen.decided(contender, decision, workspace.lineage.shows(evolution.run.main))
+    for sentence in (*refused, *advice.take_up(memory, workspace.folder, evolution.advanced)):
+        screen.say(sentence, "yellow")
+    for one in gate.unjudged(memory):
+        measure(evolution, [Wanted(one, evolution.seeds("selection", 1)[0])])
+        known = memory.individuals[one.id]
+        if known.status is Status.TRAINED:
+            if known.id not in evolution.run.population.values():
+                population = selection.survivors(evolution.run.population, [known], memory.individuals)
+                moved = population_refs(population, memory)
+                memory.record(evolution.advanced(population=population), refs=moved)
+            meet(evolution, known, least=verdicts.LOOKS[-1])
+
+
 def review(evolution: Evolution) -> None:
-    """Bring the champion to the gate if it waits for a decision; what is put off waits for ``darwin review``."""
+    """Bring the champion to the gate if it waits for a decision; what is put off waits for a person."""
+    attend(evolution)
     memory, lineage = evolution.memory, evolution.workspace.lineage
-    put_off = memory.decisions.keys() if not isinstance(evolution.reviewer, Auto) else ()
-    open_cases = [c for c in gate.waiting(memory) if c.id == evolution.run.champion and c.id not in put_off]
-    for contender in open_cases:
+    for contender in [c for c in gate.waiting(memory) if c.id == evolution.run.champion]:
         answer = evolution.reviewer.review(gate.case(memory, lineage, contender))
-        lineage.forget_processes()
+        if answer.choice is Choice.DEFER and contender.id in memory.decisions:
+            continue  # it was said that it waits
+        if answer.choice is Choice.DEFER:
+            evolution.notify(WAITING, f"{contender.id} waits for your decision: {headline(memory)}")
         decision = gate.decide(memory, lineage, contender, answer, evolution.advanced())
         evolution.screen.decided(contender, decision, lineage.shows(evolution.run.main))
+
+
+def ask(evolution: Evolution) -> None:
+    """At the end, ask the person at the terminal about the best change that waits, then about their edits of it."""
+    memory, workspace = evolution.memory, evolution.workspace
+    asked: set[str] = set()
+    evolution.before_asking()
+    while evolution.desk is not None:
+        queue = gate.waiting(memory)[::-1]
+        left = [c for c in queue[:1] + [c for c in queue if c.operator == gate.EDIT] if c.id not in asked]
+        if not left:
+            return
+        asked.add(left[0].id)
+        case = gate.case(memory, workspace.lineage, left[0])
+        with evolution.screen.paused():
+            answer = evolution.desk.review(case, workspace.lineage.files(left[0].commit))
+        if answer is not None:
+            answers.post(workspace.folder, left[0].id, answer)
+        attend(evolution)
 
 
 def _enough(evolution: Evolution) -> bool:

@@ -36,6 +36,7 @@ def measure(evolution: Evolution, wanted: Iterable[Wanted]) -> None:
         individual = with_trial(memory.individuals[job.label], trial, memory.individuals)
         memory.record(individual)
         keep_log(evolution, individual, trial)
+        evolution.curves.keep(individual.id, trial.budget, trial.seed)
         evolution.screen.measured(individual, trial, memory)
 
 

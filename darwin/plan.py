@@ -9,7 +9,6 @@ from statistics import fmean
 from darwin import closing, screening
 from darwin.evolution import SEEDS, Evolution
 from darwin.memory.records import Individual, Run, Trial
-from darwin.reviewers import Defer
 from darwin.sandbox.budget import LARGER, Budget, Unit
 
 BYTES_PER_CHILD = 160_000
@@ -71,7 +70,7 @@ def announce(evolution: Evolution, target: int) -> None:
     """Say what lies ahead."""
     run, config = evolution.run, evolution.workspace.config
     generations = target - run.generation
-    if config.approve == "ask" and isinstance(evolution.reviewer, Defer):
+    if config.approve == "ask" and evolution.desk is None:
         evolution.screen.say("No terminal to ask at: decisions are put off, as with --approve defer.")
     plan = make(evolution, target)
     lines = [

@@ -18,6 +18,7 @@ from darwin.agents.tokens import count
 from darwin.births import outlook, task_for
 from darwin.briefing import brief
 from darwin.config import Config, check, override, parse_generations
+from darwin.curves import Curves
 from darwin.errors import UsageError
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
@@ -117,7 +118,9 @@ def _first(workspace: Workspace, found: Members, hint: str) -> Task:
 def _next(workspace: Workspace, found: Members) -> Task:
     """The task of the next birth by an agent that asks a model, as the records stand."""
     agents = {a.name: a for a in roster(found)}
-    evolution = Evolution(workspace, agents, lambda jobs: iter(()), Defer(), Screen())
+    evolution = Evolution(
+        workspace, agents, lambda jobs: iter(()), Defer(), Screen(), Curves(workspace.artifacts)
+    )
     births = next_births(evolution, workspace.memory.run.generation + 1)
     asking = {m.name for m in found.asking}
     birth = next((b for b in births if b.author in asking), births[0])

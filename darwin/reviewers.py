@@ -1,21 +1,15 @@
-"""Reviewers: who decides at the gate. One seam, three providers."""
+"""Reviewers: who decides at the gate. One seam; the person at a terminal is ``desk.py``."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
-from rich.console import Console, Group
-from rich.syntax import Syntax
-from rich.text import Text
+from darwin.answers import Answer
+from darwin.gate import NOBODY, Case
+from darwin.memory.records import Choice, Outcome
 
-from darwin.gate import Answer, Case
-from darwin.memory.memory import describe_check, describe_verdict
-from darwin.memory.records import Choice
-from darwin.screen import Screen, safe, safe_line
-from darwin.tables import numbers
-
-LONGEST_DIFF = 200
-"""Lines of a diff shown before the question; ``git diff`` shows all."""
+DARWIN = "darwin <darwin@agents.invalid>"
 
 
 class Reviewer(Protocol):
@@ -27,66 +21,58 @@ class Reviewer(Protocol):
 
 
 class Auto:
-    """Merges every contender that is proven better."""
+    """Merges every contender that is proven better; what must not merge without a person waits for one."""
 
     def review(self, case: Case) -> Answer:
-        return Answer(Choice.MERGE, "darwin <darwin@agents.invalid>", "Approved by --approve auto.")
+        for against in (*case.change.objections, *case.doubts):
+            return Answer(choice=Choice.DEFER, by=NOBODY, reason=against)
+        return Answer(choice=Choice.MERGE, by=DARWIN, reason="Approved by --approve auto.")
 
 
 class Defer:
-    """Leaves every decision open for ``darwin review``."""
+    """Leaves every decision open for a person: at the end of the run, or ``darwin review``."""
 
     def review(self, case: Case) -> Answer:
-        return Answer(Choice.DEFER, "nobody yet")
+        return Answer(choice=Choice.DEFER, by=NOBODY)
 
 
-class Terminal:
-    """Asks the person at the terminal. Enter, Ctrl-C and Ctrl-D leave the decision open."""
+@dataclass(frozen=True)
+class Policy:
+    """Merges what keeps to thresholds that a person set beforehand; leaves the rest to the person.
 
-    def __init__(self, screen: Screen, person: str) -> None:
-        self._screen = screen
-        self._person = person
+    ``least_gain``: of perplexity, in per cent, at the careful end of the interval; ``confidence``: of the verdict,
+    between 0 and 1; ``most_added``: lines. Beyond them, the gain must have been tried at the larger budget and not fade
+    there, and nothing in the change may be odd.
+    """
+
+    least_gain: float
+    confidence: float
+    most_added: int
 
     def review(self, case: Case) -> Answer:
-        with self._screen.paused():
-            console = self._screen.console
-            console.print(present(case))
-            return self._ask(console)
+        against = self.objection(case)
+        if against:
+            return Answer(choice=Choice.DEFER, by=NOBODY, reason=f"The policy leaves it to you: {against}.")
+        words = f"gain of at least {self.least_gain:g} %, {self.confidence:g} sure, at most {self.most_added} lines"
+        return Answer(
+            choice=Choice.MERGE, by=DARWIN, reason=f"Approved by the policy of darwin.toml: {words}."
+        )
 
-    def _ask(self, console: Console) -> Answer:
-        while True:
-            try:
-                key = (
-                    console.input(Text("Merge this into main? [y]es, [n]o, Enter for later: "))
-                    .strip()
-                    .lower()
-                )
-                if key in ("", "l", "later"):
-                    return Answer(Choice.DEFER, self._person)
-                if key in ("y", "yes"):
-                    return Answer(Choice.MERGE, self._person, safe(console.input("Why (may be empty): ")))
-                if key in ("n", "no"):
-                    return Answer(Choice.REJECT, self._person, safe(console.input("Why not: ")))
-            except (EOFError, KeyboardInterrupt):
-                console.print()
-                return Answer(Choice.DEFER, self._person)
-            console.print('Write "y" or "n", or press Enter to decide later with: darwin review')
-
-
-def present(case: Case) -> Group:
-    """A case for a person: who changed what and why, the diff, and the numbers."""
-    contender = case.contender
-    lines = case.diff.splitlines()
-    shown = "\n".join(safe_line(line) for line in lines[:LONGEST_DIFF])
-    parts: list[Text | Syntax | Group] = [
-        Text(f"\n{contender.id} by {contender.author}: {safe(contender.subject)}", style="bold"),
-        Text(f"Hypothesis: {safe(contender.hypothesis, 500)}"),
-        Syntax(shown, "diff", theme="ansi_dark", background_color="default", word_wrap=True),
-    ]
-    if len(lines) > LONGEST_DIFF:
-        parts.append(Text(f"... {len(lines) - LONGEST_DIFF} more lines: darwin show {contender.id} --diff"))
-    parts.append(Group(numbers(case.base, case.incumbent, contender)))
-    parts.append(Text(f"It is {describe_verdict(contender)}."))
-    faded = contender.larger is not None and contender.larger.fades
-    parts.append(Text(describe_check(contender), style="red" if faded else ""))
-    return Group(*parts)
+    def objection(self, case: Case) -> str | None:
+        """Why the policy does not merge it; None if it does."""
+        verdict, larger = case.contender.verdict, case.contender.larger
+        if verdict is None or verdict.outcome is not Outcome.BETTER or verdict.interval is None:
+            return "it is not proven better"
+        gain = -100 * verdict.interval[1]
+        if gain < self.least_gain:
+            return f"its gain is only sure to be {gain:.2f} %, less than least_gain = {self.least_gain:g}"
+        if verdict.confidence < self.confidence:
+            return f"its verdict is {verdict.confidence:.4f} sure, less than confidence = {self.confidence:g}"
+        if case.change.added > self.most_added:
+            return f"it adds {case.change.added} lines, more than most_added = {self.most_added}"
+        if larger is None:
+            return "it has not been tried at the larger budget"
+        if larger.fades:
+            return "its gain fades at the larger budget"
+        odd = (*case.change.objections, *case.change.cautions, *case.doubts)
+        return odd[0].rstrip(".") if odd else None

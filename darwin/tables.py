@@ -8,10 +8,19 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from darwin import summary
 from darwin.memory import Memory
 from darwin.memory.memory import percent
 from darwin.memory.records import Choice, Comparison, ComparisonRow, Individual, Status, perplexity
-from darwin.screen import Screen, safe
+from darwin.screen import Screen, counted, safe
+
+DECIDED = {
+    Choice.MERGE: "merged",
+    Choice.REJECT: "rejected",
+    Choice.EDIT: "edited",
+    Choice.STALE: "approved, to be judged anew",
+    Choice.REVERT: "taken back",
+}
 
 
 def plain_table(*columns: str, title: str | None = None) -> Table:
@@ -108,6 +117,27 @@ def _own_test(memory: Memory, row: ComparisonRow) -> tuple[str, str, str, str]:
     )
 
 
+def show_summary(screen: Screen, memory: Memory) -> None:
+    """What the best script is made of, what failed and why, where the time went."""
+    made = summary.steps(memory)
+    if made:
+        screen.say("What it is made of, by effect on the script it changed (one seed):", "bold")
+    for step in made[:6]:
+        effect = "" if step.effect is None else percent(step.effect)
+        screen.say(f"  {effect:>8}  {safe(step.subject, 60)} ({step.author.partition(' <')[0]}, {step.id})")
+    if len(made) > 6:
+        screen.say(f"  and {counted(len(made) - 6, 'smaller change')}")
+    failed = summary.failures(memory)
+    if failed:
+        screen.say(
+            "What came to nothing: " + ", ".join(f"{n} {safe(why, 60)}" for why, n in failed[:4]) + "."
+        )
+    spent = summary.times(memory)
+    total = sum(spent.values()) or 1.0
+    shares = ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in spent.items())
+    screen.say(f"CPU seconds in all: {memory.run.cpu_seconds:,.0f}: {shares}.")
+
+
 def log_table(individuals: Iterable[Individual], memory: Memory) -> Table:
     """The individuals: what came of each, whose script was rewritten and how; the id names the author."""
     table = Table(box=box.SIMPLE, pad_edge=False)
@@ -131,7 +161,7 @@ def outcome(individual: Individual, memory: Memory) -> str:
         words.append(f"{individual.verdict.outcome}")
     decision = memory.decisions.get(individual.id)
     if decision is not None and decision.choice is not Choice.DEFER:
-        words.append({Choice.MERGE: "merged", Choice.REJECT: "rejected"}[decision.choice])
+        words.append(DECIDED[decision.choice])
     return ", ".join(words)
 
 

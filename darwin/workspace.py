@@ -22,6 +22,10 @@ CONFIG = "darwin.toml"
 LOCK = "darwin.lock"
 
 
+class InUse(UsageError):
+    """Another process holds the workspace."""
+
+
 @dataclass(frozen=True)
 class Workspace:
     """An opened workspace."""
@@ -80,7 +84,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the workspace for writing; the lock goes with the process, however it ends.
 
     Raises:
-        UsageError: another process holds it (its number and start are named), or the folder is read-only.
+        InUse: another process holds it (its number and start are named).
+        UsageError: the folder is read-only.
     """
     path = folder / ".git" / LOCK
     try:
@@ -92,7 +97,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
-            raise UsageError(
+            raise InUse(
                 f"{folder} is in use by {_holder(file.read())}. Wait for it, or choose another --workspace."
             ) from error
         file.truncate(0)

@@ -173,8 +173,11 @@ class Individual(Record):
     code: str = Field(description="hash of the syntax trees: equal where only the layout differs")
     parents: tuple[str, ...] = ()
     owner: str | None = Field(default=None, description="the agent that owns the rewritten parent")
-    author: str | None = Field(default=None, description="the agent that wrote it; None for the base")
-    operator: str = Field(description="base, mutation, crossover, ablation or reseeded")
+    author: str | None = Field(
+        default=None,
+        description="the agent, or person, that wrote it; None for the base and for an ablation's",
+    )
+    operator: str = Field(description="base, mutation, crossover, ablation, reseeded, or edit (a person's)")
     subject: str = ""
     techniques: tuple[str, ...] = ()
     settings: dict[str, tuple[Any, Any]] = Field(default_factory=dict, description="changed: (from, to)")
@@ -224,10 +227,13 @@ class Choice(StrEnum):
     MERGE = "merge"
     REJECT = "reject"
     DEFER = "defer"
+    EDIT = "edit"  # a person changed it: the edited script is trained and judged on its own
+    STALE = "stale"  # approved, but main had moved: judged anew and shown again before it can merge
+    REVERT = "revert"  # merged, and taken back later
 
 
 class Decision(Record):
-    """A decision of the gate on one contender."""
+    """A decision of the gate on one contender; the one before it, if there was one, is kept in ``previous``."""
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
     id: str = Field(description="the contender's id")
@@ -237,6 +243,18 @@ class Decision(Record):
     reason: str = ""
     incumbent: str = Field(description="the individual it was compared with")
     merge_commit: str | None = None
+    tree: str | None = Field(default=None, description="the genome that was decided on")
+    main: str | None = Field(default=None, description="commit at the head of main when it was shown")
+    shown: str = Field(
+        default="", description="what was on the screen, as plain text; empty where nobody looked"
+    )
+    lines_seen: int | None = Field(default=None, description="lines of the diff that were on the screen")
+    lines: int | None = Field(default=None, description="lines of the diff in all")
+    despite: bool = Field(default=False, description="merged by a second, explicit yes though not better")
+    edited: str | None = Field(default=None, description="the individual that a person's edit became")
+    answer: str | None = Field(default=None, description="digest of the answer that this carries out")
+    settled: int = Field(default=0, description="births whose results were known when it was carried out")
+    previous: Decision | None = None
 
 
 class Attempt(Record):
@@ -325,6 +343,17 @@ class Noise(Record):
     )
 
 
+class Advice(Record):
+    """What a person tells the agents: in the tasks of all of them, or of one, until it is withdrawn."""
+
+    id: str
+    text: str = Field(description="one line")
+    by: str = Field(description="the person's git identity")
+    agent: str | None = Field(default=None, description="None: every agent")
+    settled: int = Field(default=0, description="births whose results were known when it was taken up")
+    withdrawn: int | None = Field(default=None, description="the same when it was withdrawn; None: it holds")
+
+
 class Run(Record):
     """The state of an evolution: all that is needed to go on with it, next to the individuals.
 
@@ -366,6 +395,7 @@ class Run(Record):
     )
     test_uses: int = 0
     comparison: Comparison | None = None
+    advice: tuple[Advice, ...] = ()
     cpu_seconds: float = Field(default=0.0, description="of darwin, git and all trials together")
 
 

@@ -16,7 +16,8 @@ The task::
      "fixed": ["seed", ...],                         those that are not to be changed
      "beliefs": {"technique:muon": {"short", "short_sd", "long", "long_sd", "mfu", "mfu_sd", "tried"}, ...,
                  "setting:learning_rate:up": {...}, ...},
-     "own": {"setting:learning_rate:up": {"tried", "failed"}, ...}}   the agent's own attempts
+     "own": {"setting:learning_rate:up": {"tried", "failed"}, ...},   the agent's own attempts
+     "rejected": {"technique:muon": 1, ...}}            ideas in changes that people turned down, and how often
 
 The answer::
 
@@ -80,6 +81,9 @@ FAMILY_OF_SETTING = (  # the first word found in its name decides
     ("momentum", "optimizer"),
     ("clip", "optimizer"),
 )
+TURNED_DOWN = (
+    0.2  # what is left of an idea's promise for each time that a person turned a change with it down
+)
 LARGEST_SHAPE = (
     1.5 * 4 * 128**2 * 12
 )  # weights in the blocks: the budget is tokens, so size must be bounded here
@@ -121,6 +125,7 @@ def drawn(idea: Idea, task: dict[str, Any], temperament: dict[str, Any], chance:
         effect = MFU_PRICE * max(0.0, belief["short"]) - (belief["mfu"] + width * belief["mfu_sd"])
     liking = temperament["families"].get(idea["family"], 1.0)
     liking *= temperament["tuning"] if "setting" in idea else 1.0
+    liking *= TURNED_DOWN ** task.get("rejected", {}).get(idea["key"], 0)
     seen = task["own"].get(idea["key"], {"tried": 0, "failed": 0})
     works = ((seen["tried"] - seen["failed"] + 1) / (seen["tried"] + 1)) ** 2
     return float(effect * liking * works if effect < 0 else effect / liking / works)

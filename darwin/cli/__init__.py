@@ -19,10 +19,14 @@ from darwin.cli.compare import compare, trials
 from darwin.cli.cost import cost
 from darwin.cli.doctor import doctor
 from darwin.cli.evolve import evolve, init
+from darwin.cli.export import export
 from darwin.cli.lessons import lessons
 from darwin.cli.prepare import prepare
-from darwin.cli.read import log, show, status
-from darwin.cli.review import review
+from darwin.cli.read import diff, log, show, status
+from darwin.cli.report import report
+from darwin.cli.review import revert, review
+from darwin.cli.sample import sample
+from darwin.cli.tell import tell
 from darwin.errors import DarwinError, UsageError
 from darwin.memory import MemoryFault, UnknownName
 from darwin.sandbox import SandboxError
@@ -37,8 +41,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(evolve, init, prepare, review, status, log, show, lessons, trials),
-    *(compare, ablate, cost, audit, calibrate, doctor),
+    *(evolve, init, prepare, review, revert, tell, report, status, log, show, diff, sample, export),
+    *(lessons, trials, compare, ablate, cost, audit, calibrate, doctor),
 ):
     app.command()(command)
 app.add_typer(agents.app, name="agents")

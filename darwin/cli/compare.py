@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from darwin.best_so_far import Point, at, curve, marks
 from darwin.cli import options
-from darwin.curves import Point, at, curve, marks
 from darwin.errors import UsageError
 from darwin.memory import Memory
 from darwin.memory.records import Individual, Trial

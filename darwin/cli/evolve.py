@@ -6,31 +6,36 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from darwin import answers
 from darwin import begin as beginning
 from darwin.agents.errors import AgentError
 from darwin.agents.members import FILE as AGENTS
 from darwin.agents.members import KINDS
+from darwin.bell import Bell
 from darwin.cli import options
 from darwin.config import Config, check, override, parse_duration, parse_generations
 from darwin.confinement import confined
 from darwin.errors import UsageError
 from darwin.evolution import Evolution
-from darwin.gate import waiting
+from darwin.gate import unjudged, waiting
+from darwin.headline import headline
 from darwin.loop import evolve as run_loop
 from darwin.memory.records import Comparison
 from darwin.models import HINT, gateway_for
-from darwin.plan import spent
+from darwin.notify import END, FAILURE, Notifier
 from darwin.preview import preview
+from darwin.progress import progress
 from darwin.sandbox import SandboxError
 from darwin.screen import Screen, counted
 from darwin.spending import in_words
 from darwin.strategy import CONTROLS
-from darwin.tables import show_comparison
+from darwin.tables import show_comparison, show_summary
 from darwin.workspace import CONFIG, Workspace, is_workspace, locate, locked, open_workspace
 
 DEFAULTS = Config()
@@ -133,7 +138,17 @@ def evolve(
     ] = None,
     approve: Annotated[
         str | None,
-        typer.Option(help="Who decides on a merge: ask, auto or defer  [default: ask]", show_default=False),
+        typer.Option(
+            help="Who decides on a merge: ask, auto, defer, or policy (darwin.toml, [gate])  [default: ask]",
+            show_default=False,
+        ),
+    ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            help="Command to run on a waiting decision, the end, a failure; told by DARWIN_EVENT and DARWIN_TEXT",
+            show_default=False,
+        ),
     ] = None,
     search: Annotated[
         str | None,
@@ -193,6 +208,7 @@ def evolve(
         )
         return
     with (
+        telling(notify, folder, screen) as told,
         _opened(folder, given, genome, text, data, _file(agents)) as opened,
         gateway_for(opened.config, folder, screen.say, replay) as gateway,
         confined(opened.config, folder, screen.say, gateway) as confinement,
@@ -202,17 +218,19 @@ def evolve(
         evolution = beginning.begin(
             opened, screen, interactive=options.interactive(), confinement=confinement, gateway=gateway
         )
+        evolution.notify = told
         run = evolution.run
         target = parse_generations(generations, run.generation)
         if run.target is not None and generations.strip().startswith("+"):
             target = run.target  # the same command again finishes what was asked for, and adds nothing
-        if target <= run.generation and run.target is None:
+        if target <= run.generation and run.target is None and not _asked_for(evolution):
             done = counted(run.generation, "generation")
             screen.say(f"Nothing is missing: {done} complete. For more: darwin evolve -g +5 -C {folder}")
             _end(evolution, evolution.run.comparison)
             return
+        target = max(target, run.generation)
         try:
-            with screen.watching(evolution.run.settled, target * len(evolution.run.population)):
+            with watched(evolution, target):
                 comparison = run_loop(evolution, target)
         except KeyboardInterrupt:
             screen.say(
@@ -220,6 +238,7 @@ def evolve(
                 "that was measured is kept. The same command goes on from here."
             )
             return
+        told(END, headline(evolution.memory))
         _end(evolution, comparison)
 
 
@@ -257,6 +276,40 @@ def init(
             f"Made {folder}/ with the base genome as its first commit. Settings: {folder / CONFIG}. "
             f"Next: darwin evolve --workspace {folder}"
         )
+
+
+def _asked_for(evolution: Evolution) -> bool:
+    """Whether people have left anything to do: decisions to carry out, edits to judge."""
+    return bool(answers.posted(evolution.workspace.folder)[0] or unjudged(evolution.memory))
+
+
+@contextmanager
+def telling(command: str | None, folder: Path, screen: Screen) -> Iterator[Notifier]:
+    """The person's own command of ``--notify``; it is told of a failure too."""
+    notifier = Notifier(command, folder, screen.say)
+    try:
+        yield notifier
+    except Exception as error:
+        notifier(FAILURE, str(error))
+        raise
+    finally:
+        notifier.finish()
+
+
+@contextmanager
+def watched(evolution: Evolution, target: int) -> Iterator[None]:
+    """On a terminal, show what goes on; let the person there, if one is to be asked, open the gate meanwhile."""
+    with evolution.screen.watching(partial(progress, evolution, target)):
+        if evolution.desk is None:
+            yield
+            return
+        bell = Bell(evolution.workspace.folder, evolution.screen, evolution.workspace.lineage.person())
+        evolution.before_asking = bell.stop
+        bell.start()
+        try:
+            yield
+        finally:
+            bell.stop()
 
 
 def _agents(agents: str | None, population: int | None) -> str | None:
@@ -326,23 +379,21 @@ def _opened(
 
 def _end(evolution: Evolution, comparison: Comparison | None) -> None:
     """The end of a run: base, main and champion, what it cost, what to do next."""
-    run, screen, folder = evolution.run, evolution.screen, evolution.workspace.folder
+    screen, folder = evolution.screen, evolution.workspace.folder
     if comparison is None:
         screen.say("There is no closing comparison.", "yellow")
     else:
         screen.say("")
         show_comparison(screen, comparison, evolution.memory)
-    parts = [
-        f"{name} {seconds / run.cpu_seconds:.0%}"
-        for name, seconds in spent(run, evolution.memory.individuals).items()
-    ]
-    screen.say(f"CPU seconds in all: {run.cpu_seconds:,.0f} (trials: {', '.join(parts)}).")
+    show_summary(screen, evolution.memory)
     if evolution.gateway is not None:
         screen.say(f"Models in all: {in_words(evolution.gateway.ledger.total())}.  darwin cost")
+    screen.say(headline(evolution.memory), "bold")
     where = f" -C {folder}"
     if waiting(evolution.memory):
         screen.say(f"To merge or reject it:  darwin review{where}", "bold")
     screen.say(
         f"What was changed:       darwin show {comparison.champion if comparison else 'base'} --diff{where}"
     )
+    screen.say(f"The whole story:        darwin report{where}")
     screen.say(f"The family tree:        git{where} log --graph --all --notes=darwin")

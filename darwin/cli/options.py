@@ -10,6 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from darwin.errors import DarwinError
+from darwin.memory import MemoryFault
+from darwin.memory.memory import ALIASES
+from darwin.workspace import locate, open_workspace
+
 Workspace = Annotated[
     Path | None,
     typer.Option(
@@ -40,7 +45,20 @@ AgentsFile = Annotated[
     Path | None,
     typer.Option("--agents", help="An agents.toml outside of any workspace", show_default=False),
 ]
-ID = Annotated[str, typer.Argument(help="An id, a unique beginning of one, base, main or champion")]
+
+
+def ids(incomplete: str) -> list[str]:
+    """The ids that begin so, for a shell's completion; none where there is no workspace."""
+    try:
+        memory = open_workspace(locate(None)).memory
+    except (DarwinError, MemoryFault):
+        return []
+    return [name for name in (*ALIASES, *memory.individuals) if name.startswith(incomplete)]
+
+
+ID = Annotated[
+    str, typer.Argument(help="An id, a unique beginning of one, base, main or champion", autocompletion=ids)
+]
 
 
 def print_json(value: Any) -> None:

@@ -2,40 +2,69 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.syntax import Syntax
 
+from darwin import changes
 from darwin.cli import options
 from darwin.exchanges import expected_in_words, model_rows, show_transcript
 from darwin.gate import waiting
+from darwin.headline import headline
 from darwin.memory import Memory
 from darwin.memory.memory import describe_check, describe_verdict
 from darwin.memory.records import Status
 from darwin.models import transcripts_of
+from darwin.page import change_lines
 from darwin.plan import spent
 from darwin.repairs import shares
-from darwin.screen import Screen, counted, safe, safe_line
+from darwin.screen import Screen, counted, safe
 from darwin.tables import log_table, numbers, outcome, show_comparison
 from darwin.workspace import locate, open_workspace
 
+WATCHED_SECONDS = 2.0
+"""Between two looks of ``status --watch``."""
 
-def status(workspace: options.Workspace = None, json: options.Json = False) -> None:
+
+def status(
+    workspace: options.Workspace = None,
+    json: options.Json = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it anew whenever something was recorded, until Ctrl-C")
+    ] = False,
+) -> None:
     """Say how far it is, what is best, what waits for a decision.
 
     \b
     Examples:
       darwin status
-      darwin status --json
+      darwin status --watch
     """
-    memory = open_workspace(locate(workspace)).memory
+    folder = locate(workspace)
+    memory = open_workspace(folder).memory
     if json:
         options.print_json(summary(memory))
         return
-    screen, run = Screen(), memory.run
+    screen = Screen()
+    if not watch:
+        show_status(screen, memory)
+        return
+    while True:
+        screen.console.clear()
+        show_status(screen, memory)
+        seen = memory
+        while seen.run == memory.run and seen.individuals == memory.individuals:
+            time.sleep(WATCHED_SECONDS)
+            memory = open_workspace(folder).memory
+
+
+def show_status(screen: Screen, memory: Memory) -> None:
+    """How far it is, what is best, what waits."""
+    run = memory.run
+    screen.say(headline(memory), "bold")
     goal = f" of {run.target}" if run.target is not None else ""
     children = [i for i in memory.individuals.values() if i.author]
     counts = Counter(i.status.value for i in children)
@@ -180,11 +209,52 @@ def show(
     if transcript:
         show_transcript(screen, transcripts_of(opened.folder).read(found.id))
     if diff:
-        text = opened.lineage.diff(memory.resolve("base").commit, found.commit)
-        plain = "\n".join(safe_line(line) for line in text.splitlines())
-        screen.console.print(
-            Syntax(plain, "diff", theme="ansi_dark", background_color="default", word_wrap=True)
+        show_change(
+            screen, changes.read(opened.lineage.repo, memory.resolve("base").commit, found.commit, ())
         )
+
+
+def diff(
+    id: options.ID,
+    other: Annotated[
+        str | None,
+        typer.Argument(
+            help="Show the way from the first to this one", show_default=False, autocompletion=options.ids
+        ),
+    ] = None,
+    workspace: options.Workspace = None,
+    json: options.Json = False,
+) -> None:
+    """Show what a script changes: against main, or from one script to another.
+
+    \b
+    Examples:
+      darwin diff champion
+      darwin diff g001-ada g003-alan
+    """
+    opened = open_workspace(locate(workspace))
+    first = opened.memory.resolve(id)
+    two = (opened.memory.resolve("main"), first) if other is None else (first, opened.memory.resolve(other))
+    change = changes.read(opened.lineage.repo, two[0].commit, two[1].commit, ())
+    if json:
+        files = {
+            f.path: {"fate": f.fate, "added": f.count("+"), "removed": f.count("-")} for f in change.files
+        }
+        options.print_json({"from": two[0].id, "to": two[1].id, "files": files, "cautions": change.cautions})
+        return
+    screen = Screen()
+    screen.say(f"From {two[0].id} to {two[1].id}: {safe(two[1].subject)}", "bold")
+    if not change.files:
+        screen.say("They are equal.")
+    show_change(screen, change)
+
+
+def show_change(screen: Screen, change: changes.Change) -> None:
+    """All lines of a change, with what could deceive an eye pointed out first."""
+    for sentence in change.cautions:
+        screen.say(f"Look at: {sentence}", "yellow")
+    for line in change_lines(change, screen.console.width):
+        screen.console.print(line)
 
 
 def shown_in_short(shown: tuple[str, ...]) -> str:

@@ -90,6 +90,8 @@ def start(
     screen: Screen | None = None,
     wiring: dict | None = None,
     agents_file: Path | None = None,
+    *,
+    interactive: bool = False,
     **settings: object,
 ) -> Evolution:
     """An evolution over this laboratory, its workspace made if it is missing."""
@@ -100,7 +102,7 @@ def start(
     return begin(
         replace(workspace, config=replace(workspace.config, **options)),
         screen or Screen(),
-        interactive=False,
+        interactive=interactive,
         evaluate=evaluate,
         calibrate=lambda _, device: 1e11,
         smoke=smoke,

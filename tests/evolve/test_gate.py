@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from rich.console import Console
 
 from darwin import gate
-from darwin.errors import UsageError
-from darwin.gate import Answer, waiting
+from darwin.agents.inside.rules import TEMPERAMENTS, weight
+from darwin.answers import Answer
+from darwin.gate import waiting
 from darwin.loop import evolve
+from darwin.memory.feedback import rejected
+from darwin.memory.lessons import ideas
 from darwin.memory.records import Choice
-from darwin.reviewers import Terminal
-from darwin.screen import Screen
 from tests.evolve.laboratory import start
 
 EVE = "Eve <eve@example.org>"
@@ -28,7 +28,7 @@ def decide(evolution, choice: Choice, reason: str = ""):
     contender = waiting(evolution.memory)[-1]
     lineage = evolution.workspace.lineage
     return contender, gate.decide(
-        evolution.memory, lineage, contender, Answer(choice, EVE, reason), evolution.run
+        evolution.memory, lineage, contender, Answer(choice=choice, by=EVE, reason=reason), evolution.run
     )
 
 
@@ -58,40 +58,42 @@ def test_a_rejection_leaves_main_and_is_kept_with_its_reason(deferred):
     assert (told.decision, told.reason) == (Choice.REJECT, "too slow")
 
 
-def test_a_stale_approval_is_refused(deferred):
-    first = waiting(deferred.memory)[-1]
-    decide(deferred, Choice.MERGE)
-    with pytest.raises(UsageError, match="was judged against g000-base"):
-        gate.decide(
-            deferred.memory, deferred.workspace.lineage, first, Answer(Choice.MERGE, EVE), deferred.run
-        )
+class Spy:
+    """An agent that notes its tasks."""
+
+    def __init__(self, agent, tasks):
+        self.name, self.kind, self.temperament = agent.name, agent.kind, agent.temperament
+        self._agent, self._tasks = agent, tasks
+
+    def propose(self, task):
+        self._tasks.append(task)
+        return self._agent.propose(task)
 
 
-@pytest.mark.parametrize(
-    ("keys", "choice", "reason"),
-    [
-        (["y", "good"], Choice.MERGE, "good"),
-        (["n", "bad \x1b[31m idea"], Choice.REJECT, "bad [31m idea"),
-        ([""], Choice.DEFER, ""),
-        (["what?", "yes", ""], Choice.MERGE, ""),
-        ([EOFError], Choice.DEFER, ""),
-        ([KeyboardInterrupt], Choice.DEFER, ""),
-        (["y", KeyboardInterrupt], Choice.DEFER, ""),
-    ],
-)
-def test_the_terminal_takes_enter_and_interruption_for_later(deferred, monkeypatch, keys, choice, reason):
-    left = list(keys)
+def test_a_rejection_reaches_every_next_task_and_its_reason_the_author(deferred, data, tmp_path):
+    contender, _ = decide(deferred, Choice.REJECT, "too slow")
+    evolution, tasks = start(tmp_path / "w", data, approve="defer"), []
+    evolution.agents = {name: Spy(agent, tasks) for name, agent in evolution.agents.items()}
+    evolve(evolution, 3)
+    assert {t.agent for t in tasks} == set(evolution.run.population)
+    for task in tasks:
+        assert all(task.rejected[key] == 1 for key in ideas(contender.techniques, contender.settings))
+        told = {a.child: a.reason for a in task.own.attempts}
+        assert (told.get(contender.id) == "too slow") == (task.agent == contender.author)
 
-    def answer(self, *_):
-        key = left.pop(0)
-        if isinstance(key, str):
-            return key
-        raise key
 
-    monkeypatch.setattr(Console, "input", answer)
-    screen = Screen(Console(width=80, record=True))
-    contender = waiting(deferred.memory)[-1]
-    case = gate.case(deferred.memory, deferred.workspace.lineage, contender)
-    assert Terminal(screen, EVE).review(case) == Answer(choice, EVE, reason)
-    shown = screen.console.export_text()
-    assert contender.id in shown and "diff --git" in shown and "Hypothesis" in shown
+def test_an_idea_that_people_turned_down_is_drawn_less_often():
+    idea = {"key": "technique:muon", "family": "optimizer", "prior": -0.05, "price": 1.0}
+    chances = [
+        weight(idea, {"lessons": {}, "own": {}, "rejected": {"technique:muon": n}}, TEMPERAMENTS["bold"])
+        for n in (0, 1, 2)
+    ]
+    assert chances[0] > 4 * chances[1] > 16 * chances[2] > 0
+
+
+def test_a_decision_is_told_from_the_next_birth_on_and_to_none_before(deferred):
+    contender, decision = decide(deferred, Choice.REJECT)
+    memory = deferred.memory
+    assert rejected(memory.individuals, memory.decisions, decision.settled) == {}
+    told = rejected(memory.individuals, memory.decisions, decision.settled + 1)
+    assert set(told) >= set(ideas(contender.techniques, contender.settings))

@@ -1,0 +1,43 @@
+"""``darwin export``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from darwin import export as home
+from darwin.cli import options
+from darwin.errors import UsageError
+from darwin.screen import Screen
+from darwin.workspace import locate, open_workspace
+
+
+def export(
+    id: options.ID,
+    folder: Annotated[
+        Path | None, typer.Argument(help="New folder for the script and its numbers", show_default=False)
+    ] = None,
+    patch: Annotated[
+        bool, typer.Option("--patch", help="Print a patch to the base genome, for git apply, instead")
+    ] = False,
+    workspace: options.Workspace = None,
+) -> None:
+    """Take a script home: as a folder that runs, with its numbers, or as a patch to the script you began with.
+
+    \b
+    Examples:
+      darwin export champion better_gpt
+      darwin export main --patch > better.patch
+    """
+    if patch == (folder is not None):
+        raise UsageError("Give a folder, or --patch: darwin export champion better_gpt")
+    opened = open_workspace(locate(workspace))
+    chosen = opened.memory.resolve(id)
+    if folder is None:
+        sys.stdout.buffer.write(home.patch(opened.lineage, opened.memory.resolve("base"), chosen))
+        return
+    home.folder(opened.memory, opened.lineage, chosen, folder)
+    Screen().say(f"Wrote {chosen.id} to {folder}/ with its numbers in {home.NUMBERS}.")

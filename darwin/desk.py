@@ -1,0 +1,251 @@
+"""The desk: where a person at a terminal reads a case and decides, key by key.
+
+Nothing is decided by what was typed before the page stood there, by Ctrl-C, by a closed terminal or by Enter alone: all
+of them leave the decision open.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from darwin.answers import Answer
+from darwin.errors import UsageError
+from darwin.gate import Case
+from darwin.genome import evolvable
+from darwin.keys import CLOSED, ENTER, ESCAPE, INTERRUPT, Keys
+from darwin.memory.records import Choice
+from darwin.page import diff_lines, page
+from darwin.screen import safe
+
+PROMPT = "[a]pprove [r]eject [e]dit [f]ull diff [d]efer [q]uit (Enter: defer)"
+MORE = "[space] on [b]ack [q] to the question"
+LEAVE = (ESCAPE, INTERRUPT, CLOSED)
+RECORDED_WIDTH = 80
+LONGEST_REASON = 500
+
+
+@dataclass
+class Seen:
+    """How far a person has looked: the first line of the diff not yet on the screen."""
+
+    lines: int = 0
+
+
+class Desk:
+    """Shows cases on a terminal and asks."""
+
+    def __init__(self, console: Console, keys: Keys, person: str) -> None:
+        self._console = console
+        self._keys = keys
+        self._person = person
+
+    def review(self, case: Case, files: Mapping[str, bytes]) -> Answer | None:
+        """What the person says; None where the question was left without a word (quit, Ctrl-C, a closed terminal).
+
+        Args:
+            files: the contender's genome, for the editor.
+        """
+        seen, note = Seen(), ""
+        with self._keys.listening():
+            while True:
+                self._show(case, seen, note)
+                note = ""
+                key = self._keys.key().lower()
+                if key in ("q", *LEAVE):
+                    return None
+                if key in ("d", ENTER):
+                    return self._answer(case, seen, Choice.DEFER)
+                if key in ("f", " "):
+                    self._page_through(case, seen)
+                    continue
+                answer = self._decided(case, seen, key, files)
+                if isinstance(answer, Answer):
+                    return answer
+                note = answer
+
+    def _decided(self, case: Case, seen: Seen, key: str, files: Mapping[str, bytes]) -> Answer | str:
+        """The answer that a key leads to, or what to say above the question."""
+        if key == "a":
+            return self._approve(case, seen)
+        if key == "r":
+            reason = self._line("Why not? The agents are told (Esc: back): ")
+            return (
+                "Nothing was decided." if reason is None else self._answer(case, seen, Choice.REJECT, reason)
+            )
+        if key == "e":
+            return self._edit(case, seen, files)
+        return "That key does nothing here."
+
+    def _approve(self, case: Case, seen: Seen) -> Answer | str:
+        if case.change.objections:
+            return "It cannot be merged, for the reason above."
+        reason = self._line(
+            f"You saw {_share(seen, self._diff(case))}. Why merge it (may be empty; Esc: back): "
+        )
+        if reason is None:
+            return "Nothing was decided."
+        despite = False
+        for doubt in case.doubts[:1]:
+            if self._line(f"Careful: {doubt}. Write yes to merge it all the same: ") != "yes":
+                return "Nothing was decided."
+            despite = True
+        return self._answer(case, seen, Choice.MERGE, reason, despite=despite)
+
+    def _edit(self, case: Case, seen: Seen, files: Mapping[str, bytes]) -> Answer | str:
+        try:
+            with self._keys.lent():
+                edited = edit(evolvable(files), [f.path for f in case.change.files])
+        except UsageError as error:
+            return str(error)
+        if not edited:
+            return "You changed nothing."
+        reason = self._line("What did you change, and why? (Esc: drop the edit): ")
+        if reason is None:
+            return "Your edit was dropped."
+        return self._answer(case, seen, Choice.EDIT, reason, files=edited)
+
+    def _answer(
+        self,
+        case: Case,
+        seen: Seen,
+        choice: Choice,
+        reason: str = "",
+        *,
+        despite: bool = False,
+        files: Mapping[str, str] | None = None,
+    ) -> Answer:
+        return Answer(
+            choice=choice,
+            by=self._person,
+            reason=reason,
+            tree=case.contender.tree,
+            main=case.run.main,
+            shown=as_text(page(case)),
+            lines_seen=min(seen.lines, len(self._diff(case))),
+            lines=len(self._diff(case)),
+            despite=despite,
+            files=dict(files or {}),
+        )
+
+    def _diff(self, case: Case) -> list[Text]:
+        return diff_lines(case, self._console.width)
+
+    def _show(self, case: Case, seen: Seen, note: str) -> None:
+        """The page, as much of the diff as fits below it, and the question."""
+        console = self._console
+        top, diff = self._page(case), self._diff(case)
+        room = max(1, console.height - 2)
+        shown = [*top, *diff][:room]
+        seen.lines = max(seen.lines, len(shown) - len(top))
+        console.clear()
+        self._print(shown)
+        more = "The page goes on: press space." if len(top) > room else ""
+        console.print(Text((note or more)[: console.width - 1], style="bold yellow"))
+        self._keys.forget()
+        console.print(Text(PROMPT[: console.width - 1], style="bold"), end="")
+
+    def _page_through(self, case: Case, seen: Seen) -> None:
+        """The diff, a screenful at a time; the page as well where it did not fit."""
+        console, page_lines = self._console, self._page(case)
+        whole = len(page_lines) > console.height - 2
+        before = len(page_lines) if whole else 0
+        lines = [*page_lines, *self._diff(case)] if whole else self._diff(case)
+        top = 0
+        while True:
+            height = max(1, console.height - 1)
+            bottom = min(len(lines), top + height)
+            seen.lines = max(seen.lines, bottom - before)
+            console.clear()
+            self._print(lines[top:bottom])
+            where = f"lines {top + 1}-{bottom} of {len(lines)}"
+            console.print(Text(f"{where}   {MORE}"[: console.width - 1], style="bold"), end="")
+            match self._keys.key().lower():
+                case "b" | "up" | "page up":
+                    top = max(0, top - height)
+                case " " | "f" | "enter" | "down" | "page down":
+                    if bottom == len(lines):
+                        return
+                    top = bottom
+                case "q" | "escape" | "interrupt" | "closed":
+                    return
+
+    def _page(self, case: Case) -> list[Text]:
+        rows = self._console.render_lines(page(case), pad=False)
+        return [Text.assemble(*((part.text, part.style or "") for part in row)) for row in rows] + [Text("")]
+
+    def _line(self, question: str) -> str | None:
+        """A line of text from the person; None where it was taken back."""
+        console = self._console
+        console.print()
+        console.print(Text(question, style="bold"), end="")
+        told = [""]
+
+        def echo(text: str) -> None:
+            kept = next(
+                (n for n, pair in enumerate(zip(told[0], text, strict=False)) if pair[0] != pair[1]), None
+            )
+            kept = min(len(told[0]), len(text)) if kept is None else kept
+            console.file.write("\b \b" * (len(told[0]) - kept) + text[kept:])
+            console.file.flush()
+            told[0] = text
+
+        answer = self._keys.line(echo)
+        console.print()
+        return None if answer is None else safe(answer, LONGEST_REASON)
+
+    def _print(self, lines: Iterable[Text]) -> None:
+        for line in lines:
+            self._console.print(line, no_wrap=True, overflow="crop")
+
+
+def edit(files: Mapping[str, str], first: Iterable[str]) -> dict[str, str]:
+    """The files that a person changed in ``$VISUAL``, ``$EDITOR`` or vi; those of ``first`` are opened.
+
+    Raises:
+        UsageError: there is no such editor, it failed, or a file is no longer UTF-8.
+    """
+    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    with tempfile.TemporaryDirectory(prefix="darwin-edit-") as name:
+        folder = Path(name)
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8", newline="")
+        opened = [path for path in first if path in files] or sorted(files)
+        try:
+            done = subprocess.run([*command, *opened], cwd=folder, check=False)
+        except OSError as error:
+            raise UsageError(
+                f"The editor {command[0]} cannot be run ({error.strerror}): set EDITOR."
+            ) from error
+        if done.returncode:
+            raise UsageError(
+                f"The editor {Path(command[0]).name} ended with {done.returncode}: the edit was dropped."
+            )
+        try:
+            after = {path: (folder / path).read_bytes().decode() for path in files}
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"Your edit cannot be read ({error}): it was dropped.") from error
+    return {path: text for path, text in after.items() if text != files[path]}
+
+
+def as_text(shown: RenderableType) -> str:
+    """What was on the screen, as plain text of 80 columns."""
+    console = Console(file=io.StringIO(), width=RECORDED_WIDTH, color_system=None, force_terminal=False)
+    console.print(shown)
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def _share(seen: Seen, diff: list[Text]) -> str:
+    count = min(seen.lines, len(diff))
+    return f"all {len(diff)} lines" if count == len(diff) else f"{count} of {len(diff)} lines"

@@ -1,0 +1,255 @@
+"""The gate at a real pseudo-terminal: every key, every size, and every way to walk away."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from darwin import answers, cli
+from darwin.gate import waiting
+from darwin.memory.records import Choice
+from darwin.workspace import open_workspace
+from tests.people.terminal import Person
+
+QUESTION = "[a]pprove [r]eject [e]dit [f]ull diff [d]efer [q]uit"
+SIZES = [(80, 24), (140, 50)]
+COLOURS = {"colour": {}, "no colour": {"NO_COLOR": "1"}}
+
+
+def review(
+    folder: Path, *arguments: str, size: tuple[int, int] = (80, 24), typed: str = "", **env: str
+) -> Person:
+    """A person who has started darwin review."""
+
+    def program() -> None:
+        sys.argv = ["darwin", "review", "-C", str(folder), *arguments]
+        cli.main()
+
+    return Person(program, *size, typed, **env)
+
+
+def state(folder: Path):
+    """Everything that a decision could change."""
+    memory = open_workspace(folder).memory
+    repo = open_workspace(folder).lineage.repo
+    return memory.decisions, memory.run, answers.posted(folder), repo.git.rev_parse("main")
+
+
+@pytest.fixture
+def champion(folder):
+    return waiting(open_workspace(folder).memory)[-1]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_tells_what_changed_how_sure_it_is_and_what_it_costs(folder, champion, size, colour):
+    before = state(folder)
+    person = review(folder, size=size, **COLOURS[colour])
+    shown = person.sees(QUESTION)
+    for words in (
+        champion.id, champion.author, "BETTER than main (g000-base)", " sure", "paired seeds", "At 6 x the budget",
+        "perplexity", "98 % interval", "MFU", "main = base", "Hypothesis", "Expected", "it came to", "lines in",
+        "Costs", "parameters", "memory", "Audits", "Not tested", "Lineage",
+    ):  # fmt: skip
+        assert words in shown, words
+    assert (b"\x1b[1;32m" in person.all) == (colour == "colour")
+    person.types("x")
+    person.sees("That key does nothing here.", QUESTION)
+    person.types("f")
+    shown = person.sees("======", "lines 1-")
+    assert " - " in shown and " + " in shown
+    for key in ("b", " ", "b", "\x1b[6~", "\x1b[A", "q"):
+        person.types(key)
+    person.sees(QUESTION, champion.id)
+    person.types("q")
+    person.sees("undecided")
+    assert person.leaves() == 0
+    assert state(folder) == before
+
+
+def test_the_whole_diff_can_be_paged_through_and_back_to_the_question(folder, champion):
+    person = review(folder)
+    person.sees(QUESTION)
+    person.types("f")
+    shown = person.sees("lines 1-")
+    total = int(shown.rpartition(" of ")[2].split()[0])
+    while f"-{total} of" not in person.text:
+        before = person.text
+        person.types(" ")
+        while person.text == before:
+            person._read(60)
+    person.types(" ")
+    person.sees(QUESTION)
+    person.types("a")
+    person.sees(f"You saw all {total} lines.")
+    person.types("\x1b")
+    person.sees("Nothing was decided.")
+    person.types("\x03")
+    assert person.leaves() == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_approval_merges_by_the_persons_name_what_was_on_the_screen(folder, champion, size):
+    person = review(folder, size=size)
+    person.sees(QUESTION)
+    person.types("a")
+    person.sees("Why merge it")
+    person.types("good x\x7fidea\r")
+    person.sees("is merged into main by Eve.")
+    assert person.leaves() == 0
+    opened = open_workspace(folder)
+    decision, git = opened.memory.decisions[champion.id], opened.lineage.repo.git
+    assert (decision.choice, decision.by, decision.reason) == (
+        Choice.MERGE,
+        "Eve <eve@example.org>",
+        "good idea",
+    )
+    assert git.rev_parse("main", "main^{tree}").split() == [decision.merge_commit, champion.tree]
+    assert (decision.tree, opened.memory.run.incumbent) == (champion.tree, champion.id)
+    assert git.log("-1", "--format=%an <%ae>%n%b", "main").startswith("Eve <eve@example.org>\ngood idea")
+    assert "BETTER than main (g000-base)" in decision.shown and champion.subject[:30] in decision.shown
+    assert 0 <= decision.lines_seen <= decision.lines
+    assert "merge by Eve <eve@example.org>: good idea" in git.notes("--ref=darwin", "show", champion.commit)
+    assert decision.model_dump_json(by_alias=True) in git.show(
+        f"refs/notes/darwin-records:decisions/{champion.id}.json"
+    )
+
+
+def test_a_rejection_asks_why_and_keeps_it(folder, champion):
+    before = open_workspace(folder).memory.run.main
+    person = review(folder)
+    person.sees(QUESTION)
+    person.types("r")
+    person.sees("Why not?")
+    person.types("too slow\r")
+    person.sees("is rejected by Eve.")
+    assert person.leaves() == 0
+    memory = open_workspace(folder).memory
+    decision = memory.decisions[champion.id]
+    assert (decision.choice, decision.reason, memory.run.main) == (Choice.REJECT, "too slow", before)
+    assert champion.id in decision.shown
+    assert champion.id not in [c.id for c in waiting(memory)]
+
+
+@pytest.mark.parametrize("key", ["\r", "d"])
+def test_enter_defers_and_the_change_still_waits(folder, champion, key):
+    person = review(folder)
+    person.sees(QUESTION)
+    person.types(key)
+    person.sees("waits for your decision")
+    assert person.leaves() == 0
+    memory = open_workspace(folder).memory
+    assert memory.decisions[champion.id].choice is Choice.DEFER
+    assert memory.decisions[champion.id].by == "Eve <eve@example.org>"
+    assert champion.id in [c.id for c in waiting(memory)]
+
+
+def test_an_edit_in_the_persons_editor_becomes_a_script_that_waits_to_be_trained(folder, champion, tmp_path):
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nfor f in "$@"; do echo "# mine" >> "$f"; done\n')
+    editor.chmod(0o755)
+    person = review(folder, EDITOR=str(editor))
+    person.sees(QUESTION)
+    person.types("e")
+    person.sees("What did you change")
+    person.types("tidier\r")
+    person.sees("was edited by Eve", "darwin evolve")
+    assert person.leaves() == 0
+    opened = open_workspace(folder)
+    edited = opened.memory.individuals[opened.memory.decisions[champion.id].edited]
+    assert (edited.operator, edited.parents, edited.status) == ("edit", (champion.id,), "born")
+    assert any(b"# mine" in data for data in opened.lineage.files(edited.commit).values())
+    author = opened.lineage.repo.git.log("-1", "--format=%an <%ae>", edited.commit)
+    assert author == edited.author == "Eve <eve@example.org>"
+    assert opened.memory.run.incumbent == "g000-base"
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [("true", "You changed nothing."), ("exit 3", "ended with 3"), ("rm -f *.py", "cannot be read")],
+)
+def test_an_edit_that_is_none_decides_nothing(folder, champion, tmp_path, script, words):
+    editor = tmp_path / "editor"
+    editor.write_text(f"#!/bin/sh\n{script}\n")
+    editor.chmod(0o755)
+    before = state(folder)
+    person = review(folder, EDITOR=str(editor))
+    person.sees(QUESTION)
+    person.types("e")
+    person.sees(words, QUESTION)
+    person.types("q")
+    assert person.leaves() == 0
+    assert state(folder) == before
+
+
+def test_an_editor_that_is_missing_is_named(folder, champion):
+    person = review(folder, EDITOR="/nowhere/editor")
+    person.sees(QUESTION)
+    person.types("e")
+    person.sees("The editor /nowhere/editor cannot be run", QUESTION)
+    person.types("q")
+    assert person.leaves() == 0
+
+
+PROMPTS = {
+    "the question": ("", QUESTION),
+    "the diff": ("f", "lines 1-"),
+    "the reason to merge": ("a", "Why merge it"),
+    "the reason to reject": ("r", "Why not?"),
+    "the reason of an edit": ("e", "What did you change"),
+}
+"""Keys that lead to each, and words that stand there."""
+
+
+@pytest.fixture
+def editor(tmp_path):
+    path = tmp_path / "editor"
+    path.write_text('#!/bin/sh\necho "# mine" >> "$1"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_ctrl_c_leaves_the_decision_open(folder, champion, editor, prompt):
+    before = state(folder)
+    keys, words = PROMPTS[prompt]
+    person = review(folder, EDITOR=editor)
+    person.sees(QUESTION)
+    person.types(keys)
+    person.sees(words)
+    person.types("half a reason\x03" if "reason" in prompt else "\x03")
+    if "reason" in prompt:
+        person.sees("Nothing was decided." if "edit" not in prompt else "Your edit was dropped.", QUESTION)
+    if keys:
+        person.sees(QUESTION, "BETTER than main")
+        person.types("\x03")
+    person.sees("undecided")
+    assert person.leaves() == 0
+    assert state(folder) == before
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_closed_terminal_leaves_the_decision_open(folder, champion, editor, prompt):
+    before = state(folder)
+    keys, words = PROMPTS[prompt]
+    person = review(folder, EDITOR=editor)
+    person.sees(QUESTION)
+    person.types(keys)
+    person.sees(words)
+    if "reason" in prompt:
+        person.types("half a reason")
+    assert person.hangs_up() in (-signal.SIGHUP, 0, 1)
+    assert state(folder) == before
+
+
+def test_what_was_typed_before_the_page_stood_there_decides_nothing(folder, champion):
+    before = state(folder)
+    person = review(folder, typed="ay\r\ra\r")
+    person.sees(QUESTION)
+    person.types("q")
+    person.sees("undecided")
+    assert person.leaves() == 0
+    assert state(folder) == before
