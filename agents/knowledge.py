@@ -38,6 +38,7 @@ FAMILIES = (
     "throughput",
 )
 SHORT, LONG = "20s", "120s"  # the horizons that effects are measured at: a trial's budget, and six times it
+EARLIER = "160ktok"  # what the first techniques were measured at before: tokens, charged with their price
 LONGEST_SUBJECT = 60  # characters of ``changes``, so that it fits a commit subject
 
 T = TypeVar("T")
@@ -70,7 +71,8 @@ class Effect:
 class Technique:
     """A published idea with ready edits.
 
-    ``short`` and ``long`` are its effects at the two horizons, ``price`` its training CPU time a token over the
+    ``short`` and ``long`` are its effects at the two horizons (``short`` at ``EARLIER``, where it was measured there
+    alone), ``price`` its training CPU time a token over the
     base's; None where it was not measured. ``conflicts`` are ids it cannot join.
     """
 
@@ -139,9 +141,9 @@ def _technique(name: str, front: dict[str, Any], body: str, blocks: tuple[edits.
     unknown = front.keys() - {"id", "title", "family", "source", "changes", "effect", "price", "conflicts"}
     if unknown:
         raise KnowledgeError(f'{name}: "{sorted(map(str, unknown))[0]}" is no key of the front matter.')
-    if odd := effect.keys() - {SHORT, LONG}:
+    if odd := effect.keys() - {EARLIER, SHORT, LONG}:
         raise KnowledgeError(
-            f'{name}: "effect" is at {SHORT} and {LONG}, not at "{sorted(map(str, odd))[0]}".'
+            f'{name}: "effect" is at {EARLIER}, {SHORT} and {LONG}, not at "{sorted(map(str, odd))[0]}".'
         )
     arxiv = source.get("arxiv")
     if not isinstance(arxiv, str | None):
@@ -157,7 +159,7 @@ def _technique(name: str, front: dict[str, Any], body: str, blocks: tuple[edits.
             arxiv=arxiv,
         ),
         changes=_value(name, front, "changes", str),
-        short=_effect(name, effect, SHORT),
+        short=_effect(name, effect, SHORT) or _effect(name, effect, EARLIER),
         long=_effect(name, effect, LONG),
         price=None if front.get("price", "") is None else _number(name, front, "price"),
         conflicts=tuple(map(str, _value(name, front, "conflicts", list))),

@@ -8,15 +8,20 @@ is made.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
 from collections import defaultdict
+from pathlib import Path
 from statistics import fmean, variance
 
 from measure import BASE, PRICES, TRIALS, Line, genomes, lines, price
 
-from darwin.agents.knowledge import FOLDER, LONG, SHORT
+from darwin.agents.knowledge import EARLIER, FOLDER, LONG, SHORT
+
+BEFORE = Path(__file__).resolve().parent / "earlier.json"
+PER_LOG_TIME, EARLIER_SD = 0.25, 0.04  # nats, both admitted guesses: README.md, "What was measured before"
 
 Runs = dict[tuple[str, str, int], Line]  # by technique, horizon and seed
 
@@ -67,6 +72,9 @@ def fronts() -> dict[str, tuple[str, str]]:
     """The two lines, ``effect`` and ``price``, of every technique's front matter; what is unknown is left out."""
     done, costs = runs(), prices()
     parts: dict[str, list[str]] = {id: [] for id in genomes() if id != BASE}
+    for id, known in json.loads(BEFORE.read_text(encoding="utf-8")).items():
+        mean = known["mean"] + PER_LOG_TIME * math.log(known["price"])
+        parts[id].append(f"{EARLIER}: {{mean: {mean:z.3f}, sd: {EARLIER_SD}, mfu: {known['mfu']:z.3f}}}")
     for horizon in (SHORT, LONG):
         found = differences(done, horizon)
         luck = deviation(found)
