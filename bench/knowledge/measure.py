@@ -40,7 +40,7 @@ TRIALS, PRICES, SETUP = HERE / "trials.jsonl", HERE / "prices.jsonl", HERE / "se
 BASE = "base"
 FIRST = 1  # the seed on which the base finds out how many tokens the short horizon buys
 TIMED_TOKENS = 9_216  # of a run that is timed: twelve steps of the base
-LEAST, MOST = 4, 12  # rounds of timing
+LEAST, MOST = 4, 8  # rounds of timing
 CALM = 1.05  # rounds go on until the base took at most this much longer than at its best ever
 KEPT = (
     "tokens",
