@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
@@ -38,7 +39,9 @@ HERE = Path(__file__).resolve().parent
 TRIALS, PRICES, SETUP = HERE / "trials.jsonl", HERE / "prices.jsonl", HERE / "setup.json"
 BASE = "base"
 FIRST = 1  # the seed on which the base finds out how many tokens the short horizon buys
-TIMED_TOKENS, REPEATS = 9_216, 4  # of a run that is timed: twelve steps of the base
+TIMED_TOKENS = 9_216  # of a run that is timed: twelve steps of the base
+LEAST, MOST = 4, 8  # rounds of timing
+CALM = 1.05  # rounds go on until the base took at most this much longer than at its best ever
 KEPT = (
     "tokens",
     "loss",
@@ -129,13 +132,16 @@ def clocks(files: dict[str, bytes], dataset: Dataset, sandbox: ProcessSandbox) -
     return Pace(sandbox, files, dataset, short, 1.0), Pace(sandbox, files, dataset, first, 1.0)
 
 
-def timed(its: tuple[Pace, Pace], base: tuple[Pace, Pace]) -> Line:
-    """CPU seconds of a script's runs and first steps and the base's, in turn, so that a busy machine hits all."""
+def timed(its: tuple[Pace, Pace], base: tuple[Pace, Pace], best: float) -> Line:
+    """CPU seconds of a script's runs and first steps and the base's, in turn, so that a busy machine hits all; until
+    a calm moment came, in which the base was about as fast as ``best``."""
     runs = dict(
         zip(("seconds", "start_seconds", "base_seconds", "base_start_seconds"), (*its, *base), strict=True)
     )
     found: Line = {key: [] for key in runs}
-    for _ in range(REPEATS):
+    for number in range(MOST):
+        if number >= LEAST and min(found["base_seconds"]) <= CALM * best:
+            break
         for key, run in runs.items():
             found[key].append(run.sample())
     return found
@@ -158,7 +164,9 @@ def main(horizon: str, seed: int, most: int, ids: list[str]) -> int:
         if id not in which:
             sys.exit(f'There is no technique "{id}" with edits; there are {", ".join(which)}.')
     done = lines(TRIALS, which)
-    prices = {line["technique"]: price(line) for line in lines(PRICES, which)}
+    known_prices = lines(PRICES, which)
+    prices = {line["technique"]: price(line) for line in known_prices}
+    best = min((second for line in known_prices for second in line["base_seconds"]), default=math.inf)
     have = {(t["technique"], t["horizon"], t["seed"]) for t in done}
     wanted = [(BASE, SHORT, FIRST), *((id, horizon, seed) for id in (BASE, *(ids or which)))]
     missing = [trial for trial in dict.fromkeys(wanted) if trial not in have]
@@ -171,11 +179,11 @@ def main(horizon: str, seed: int, most: int, ids: list[str]) -> int:
         named: Line = {"technique": id, "script": digest(which[id])}
         if id != BASE and id not in prices:
             its = clocks(which[id], dataset, sandbox)
-            line = named | {"tokens": TIMED_TOKENS} | timed(its, base)
+            line = named | {"tokens": TIMED_TOKENS} | timed(its, base, best)
             append(PRICES, line)
             for clock in its:
                 clock.close()
-            prices[id] = price(line)
+            prices[id], best = price(line), min(best, *line["base_seconds"])
         tokens = tokens_for(at, id, number, done, prices)
         pace = Pace(sandbox, which[BASE], dataset, Limits(), None) if tokens is None else None
         job = Job(id, which[id], number, tokens, at, times=1 if at == SHORT else LARGER)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from darwin import gate
-from darwin.agents.inside.rules import TEMPERAMENTS, weight
+from darwin.agents.inside.rules import TEMPERAMENTS, drawn
 from darwin.answers import Answer
 from darwin.gate import waiting
 from darwin.loop import evolve
@@ -83,12 +85,14 @@ def test_a_rejection_reaches_every_next_task_and_its_reason_the_author(deferred,
 
 
 def test_an_idea_that_people_turned_down_is_drawn_less_often():
-    idea = {"key": "technique:muon", "family": "optimizer", "prior": -0.05, "price": 1.0}
-    chances = [
-        weight(idea, {"lessons": {}, "own": {}, "rejected": {"technique:muon": n}}, TEMPERAMENTS["bold"])
+    idea = {"key": "technique:muon", "family": "optimizer"}
+    belief = {"short": -0.1, "short_sd": 0.0, "long": -0.1, "long_sd": 0.0, "mfu": 0.0, "mfu_sd": 0.0}
+    task = {"aim": "perplexity", "beliefs": {"technique:muon": belief}, "own": {}}
+    promises = [
+        drawn(idea, {**task, "rejected": {"technique:muon": n}}, TEMPERAMENTS["bold"], random.Random(1))
         for n in (0, 1, 2)
     ]
-    assert chances[0] > 4 * chances[1] > 16 * chances[2] > 0
+    assert promises[0] < 4 * promises[1] < 16 * promises[2] < 0
 
 
 def test_a_decision_is_told_from_the_next_birth_on_and_to_none_before(deferred):

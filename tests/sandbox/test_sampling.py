@@ -6,10 +6,10 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from conftest import VOCAB, job
 
 from darwin.sandbox.sampling import sample
 from darwin.sandbox.session import Failed
+from tests.tiny import VOCAB, job
 
 
 def test_a_model_goes_on_from_a_prompt_as_it_was_trained_to(shared, dataset, limits):
