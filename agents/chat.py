@@ -7,7 +7,7 @@ The host builds the prompt and applies the answer; the asking itself is done by 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -81,14 +81,8 @@ class ChatAgent:
             return self._settings(task, "researcher", ())
         if self.member.style == "chunks":
             return self._chunks(task)
-        for messages, shown in self._shrinking(task):
-            try:
-                answer = self._asked(task.child, "researcher", messages, PROPOSES)
-            except TooLong:
-                continue
-            files = self._applied(answer["body"], task.files)
-            return self._proposal(task, files, answer["head"], shown)
-        raise Unanswered(f"the prompt is too long for {self.member.model}, however short it is made")
+        answer, _, shown = self._researched(task, f"answer-{self._style}", task.files)
+        return self._proposal(task, self._applied(answer["body"], task.files), answer["head"], shown)
 
     def repair(self, task: Task, broken: Proposal, error: str) -> Proposal:
         """As engineer: the proposal with its script mended, from the full error. Raises as ``propose`` does."""
@@ -97,7 +91,7 @@ class ChatAgent:
                 task, "engineer", (f"With {_changed(broken)} the script fails: {end_of(error, 500)}",)
             )
         style = "file" if self.member.style == "file" else "diff"
-        texts = [*broken.files.values(), error, *task.files.values()]
+        texts = [*broken.files.values(), error, *task.files.values(), broken.hypothesis, *task.told]
         word = mark(task.seed, texts)
         system = self.prompts.fill(
             "engineer", name=self.name, files=", ".join(task.files), mark=word,
@@ -201,16 +195,22 @@ class ChatAgent:
             return self._settings_prompt(task, options(task.files, task.fixed), ())[0]
         if self.member.style == "chunks":
             picked = chunks.chosen(chunks.split(task.files), f"{task.seed} {task.attempt}")
-            return self._chunk_prompt(task, task.files, picked[0])[0] if picked else []
-        return next(self._shrinking(task))[0]
+            tokens, form = self.member.prompt_tokens, "answer-chunk"
+            return self._prompt(task, tokens, form, *_chunk_task(task.files, picked[0]))[0] if picked else []
+        return self._prompt(task, self.member.prompt_tokens, f"answer-{self._style}", task.files)[0]
 
-    def _shrinking(self, task: Task) -> Iterator[tuple[list[dict[str, str]], tuple[str, ...]]]:
-        """(messages, what they show): the prompt in its full length, then shorter and shorter."""
+    def _researched(
+        self, task: Task, form: str, files: Mapping[str, str], last: str = ""
+    ) -> tuple[dict[str, Any], list[dict[str, str]], tuple[str, ...]]:
+        """(answer, messages, what they show); a prompt that is too long for the model is made shorter and shorter."""
         tokens = self.member.prompt_tokens
         for _ in range(SHORTENINGS + 1):
-            messages, shown = self._prompt(task, tokens, f"answer-{self._style}", task.files)
-            yield messages, shown
-            tokens = round(0.7 * min(tokens, sum(count(message["content"]) for message in messages)))
+            messages, shown = self._prompt(task, tokens, form, files, last)
+            try:
+                return self._asked(task.child, "researcher", messages, PROPOSES), messages, shown
+            except TooLong:
+                tokens = round(0.7 * min(tokens, sum(count(message["content"]) for message in messages)))
+        raise Unanswered(f"the prompt is too long for {self.member.model}, however short it is made")
 
     @property
     def _style(self) -> str:
@@ -245,15 +245,16 @@ class ChatAgent:
         files, heads, problem = dict(task.files), [], "the script has no definition to rewrite."
         shown: tuple[str, ...] = ()
         for chunk in picked:
-            messages, shown = self._chunk_prompt(task, files, chunk)
-            for _ in range(2):
-                answer = self._asked(task.child, "researcher", messages, PROPOSES)
+            answer, messages, shown = self._researched(task, "answer-chunk", *_chunk_task(files, chunk))
+            for again in (True, False):
                 try:
                     files = chunks.replaced(files, chunk, drift.only_code(answer["body"]))
                 except EditError as error:
                     problem = str(error)
                     refused = f"That cannot be used: {problem} Answer again, whole."
-                    messages = _again(messages, answer["body"], refused)
+                    if again:
+                        messages = _again(messages, answer["body"], refused)
+                        answer = self._asked(task.child, "researcher", messages, PROPOSES)
                     continue
                 heads.append(answer["head"])
                 break
@@ -264,18 +265,6 @@ class ChatAgent:
         for name in ("expected_log_perplexity", "expected_mfu"):
             head[name] = sum(h.get(name) or 0.0 for h in heads)
         return self._proposal(task, files, head, shown)
-
-    def _chunk_prompt(
-        self, task: Task, files: Mapping[str, str], chunk: chunks.Chunk
-    ) -> tuple[list[dict[str, str]], tuple[str, ...]]:
-        return self._prompt(
-            task, self.member.prompt_tokens, "answer-chunk",
-            {
-                f"before {chunk.name} in {chunk.file}": chunks.outline(files, chunk),
-                f"{chunk.name} in {chunk.file}": chunk.text,
-            },
-            f"Rewrite the definition of {chunk.name}.",
-        )  # fmt: skip
 
     def _settings(self, task: Task, role: str, told: tuple[str, ...]) -> Proposal:
         """A change of one or two numbers, by a schema that small models can keep."""
@@ -306,7 +295,7 @@ class ChatAgent:
     ) -> tuple[list[dict[str, str]], tuple[str, ...]]:
         briefing = _briefing(task)
         pieces = [s for s in sections(task, briefing) if s.priority in (1, 2, 4, 5)]
-        word = mark(task.seed, [i.text for s in pieces for i in s.items])
+        word = mark(task.seed, [*(i.text for s in pieces for i in s.items), *task.told, *told])
         system = self.prompts.fill("settings", mark=word, answer=self.prompts.fill("answer-settings"))
         listed = "\n".join(
             f"{name} = {place.value:g}, may be {place.written()}" for name, place in offered.items()
@@ -405,6 +394,15 @@ def chat_agents(agents: Mapping[str, object]) -> dict[str, ChatAgent]:
 
 def _messages(system: str, user: str) -> list[dict[str, str]]:
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def _chunk_task(files: Mapping[str, str], chunk: chunks.Chunk) -> tuple[dict[str, str], str]:
+    """What is shown in place of the whole script to rewrite one definition, and the task."""
+    shown = {
+        f"before {chunk.name} in {chunk.file}": chunks.outline(files, chunk),
+        f"{chunk.name} in {chunk.file}": chunk.text,
+    }
+    return shown, f"Rewrite the definition of {chunk.name}."
 
 
 def _again(messages: list[dict[str, str]], answer: str, refused: str) -> list[dict[str, str]]:

@@ -69,6 +69,7 @@ class Gateway:
         self._seats = {seat.agent: seat for seat in seats}
         self._replay = replay
         self._calls: dict[str, Call] = {}
+        self._spent: set[str] = set()  # agents that have reached a limit
         self._lost = 0  # questions in a row that got no answer
         self._refused: dict[Seat, set[str]] = {seat: set() for seat in seats}
         self._upstreams = {e: upstream(e, say=say) for e in dict.fromkeys(seat.endpoint for seat in seats)}
@@ -157,7 +158,9 @@ class Gateway:
         try:
             self.ledger.reserve(seat.agent, highest)
         except LimitReached as limit:
-            self.stopped = str(limit)
+            self._spent |= set(self._seats) if limit.agent is None else {limit.agent}
+            if len(self._spent) == len(self._seats):
+                self.stopped = str(limit)
             raise
         entry = None
         common = {

@@ -51,7 +51,11 @@ class Spent:
 
 
 class LimitReached(Unanswered):
-    """A limit would be passed by the next call."""
+    """A limit would be passed by the next call: that of ``agent``, or of all together (None)."""
+
+    def __init__(self, message: str, agent: str | None = None) -> None:
+        super().__init__(message)
+        self.agent = agent
 
 
 class Ledger:
@@ -72,7 +76,7 @@ class Ledger:
             ):
                 sentence = _passed(allowance, self._sum(name), highest)
                 if sentence:
-                    raise LimitReached(sentence.format(words))
+                    raise LimitReached(sentence.format(words), name)
             self._reserved[agent].append(highest)
 
     def settle(self, entry: Spent | None, agent: str, highest: Usage) -> None:

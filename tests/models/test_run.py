@@ -47,6 +47,15 @@ def test_a_limit_ends_the_generation_cleanly_with_what_was_achieved(models):
             assert again.evolution.run.generation == 3, "with more to spend it goes on"
 
 
+def test_an_agents_own_limit_stops_that_agent_alone(models):
+    with ScriptedServer(Brain(99)) as server, models(server, agents="openai:2") as run:
+        run.evolution.gateway.ledger._each = {"Ada": Allowance(calls=1)}
+        evolve(run.evolution, 2)
+        assert run.evolution.run.generation == 2 and run.evolution.gateway.stopped is None
+        calls = run.evolution.gateway.ledger
+        assert calls.total(agent="Ada").calls == 1 and calls.total(agent="Alan").calls > 2
+
+
 def test_an_answer_that_is_never_usable_costs_that_child_alone(models):
     brain = Brain(99)
 
