@@ -34,9 +34,6 @@ MOST = 3
 CLOSE = 0.02
 """Nats within which a run looks at a second pair: about two deviations of a difference at the larger budget."""
 
-SURE = 0.9
-"""Chance of helping at the long horizon from which a technique of the champion is not doubted."""
-
 
 @dataclass(frozen=True)
 class Part:
@@ -151,11 +148,15 @@ def _part(
 
 
 def thinner(evolution: Evolution, champion: Individual) -> Individual | None:
-    """The champion without those of its doubtful techniques that do not pay at the larger budget; None if all do."""
+    """The champion without those of its doubtful techniques that do not pay at the larger budget; None if all do.
+
+    In doubt is what is not known to help there, or known not to; of those, what helps most at the run's budget.
+    """
+    effects = evolution.memory.effects()
     doubtful = [
         (idea, expected)
-        for idea, expected in doubts(evolution, champion, long=True)
-        if idea.startswith("technique:") and _doubt(expected, long=True) > 1 - SURE
+        for idea, expected in sorted(doubts(evolution, champion), key=lambda one: one[1].short)
+        if idea.startswith("technique:") and (expected.long >= 0 or not effects.seen_long(idea))
     ][:MOST]
     if not doubtful:
         return None
