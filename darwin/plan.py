@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
-from darwin import closing, screening
+from darwin import ablation, closing, screening
 from darwin.evolution import Evolution
 from darwin.memory.records import Trial
 from darwin.reviewers import Defer
 from darwin.sandbox.budget import LARGER, Budget, Unit
+from darwin.strategy import Strategy
+
+THINNING = ablation.PAIRS * (1 + ablation.MOST)
+"""Trials at the larger budget that thinning a champion takes at most."""
 
 BYTES_PER_CHILD = 160_000
 """Of git objects, notes and JSON on disk, measured over a default run; for the plan."""
@@ -57,6 +61,8 @@ def make(evolution: Evolution, target: int) -> Plan:
     ending = 2 * closing.SEEDS * trial
     if run.control != "reseeded":
         ending += 2 * closing.LARGER_SEEDS * (LARGER * training + 2 * judging + STARTING)
+    if Strategy.of(run).ablation:
+        ending += THINNING * (LARGER * training + judging + STARTING) + ablation.MOST * trial
     return Plan(children, most, children * child, most * trial, ending)
 
 
@@ -70,7 +76,8 @@ def announce(evolution: Evolution, target: int) -> None:
     larger = (
         ""
         if run.control == "reseeded"
-        else f" and {2 * closing.LARGER_SEEDS} at {LARGER} x {run.budget} if there is a champion"
+        else f" and {2 * closing.LARGER_SEEDS} at {LARGER} x {run.budget} if there is a champion, "
+        f"up to {THINNING} more to thin it"
     )
     already = run.cpu_seconds
     lines = [

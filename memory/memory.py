@@ -60,6 +60,7 @@ class Memory:
         self._notes = Notes(repo)
         self._store = Store(folder)
         self._modelled: tuple[tuple[int, int], Effects] = (-1, -1), Effects({})
+        self._learnt: tuple[tuple[int, ...], tuple[Lesson, ...]] = (), ()
         self._observed: dict[Any, list[Observation]] = {}
         contents = self._notes.read()
         self.individuals: dict[str, Individual] = contents.individuals
@@ -134,7 +135,12 @@ class Memory:
 
     def lessons(self, before: int | None = None) -> tuple[Lesson, ...]:
         """Lessons from the individuals born before ordinal ``before`` (all, if None)."""
-        return distil(self.born_before(before), self.effects(before))
+        born = list(self.born_before(before))
+        settled = sum(i.status is not Status.BORN for i in born)
+        key = (len(born), settled, sum(len(i.trials) for i in born))
+        if key != self._learnt[0]:
+            self._learnt = key, distil(born, self.effects(before))
+        return self._learnt[1]
 
     def effects(self, before: int | None = None) -> Effects:
         """What every idea is expected to do, by the prior and the individuals born before ordinal ``before``."""

@@ -45,7 +45,7 @@ class Unwritten(Memory):
         self.individuals, self.decisions, self._run = {}, {}, None
         self._priors = lambda: known
         self._modelled = (-1, -1), Effects({})
-        self._observed = {}
+        self._observed, self._learnt = {}, ((), ())
 
     def record(self, *records: Any, refs: Mapping[str, str] | None = None) -> None:
         """Keep them."""
