@@ -20,7 +20,7 @@ from darwin.births import evolvable
 from darwin.evolution import Evolution
 from darwin.lineage import individual_ref, text_files
 from darwin.measure import Wanted, budget_of, measure
-from darwin.memory.effects import Estimate, features
+from darwin.memory.effects import Estimate
 from darwin.memory.records import Individual, Status
 from darwin.merge import Files, ancestors, merge
 from darwin.sandbox.budget import LARGER
@@ -71,7 +71,7 @@ class Ablation:
 def doubts(evolution: Evolution, individual: Individual, long: bool = False) -> list[tuple[str, Estimate]]:
     """The ideas in an individual's script with what each is expected to do there, the most doubtful first."""
     memory = evolution.memory
-    has = features(memory.individuals.values())[individual.id]
+    has = memory.features()[individual.id]
     effects, base = memory.effects(), evolution.base
     gain = (base.loss or 0.0) - (individual.loss or 0.0)
     found = []

@@ -10,7 +10,7 @@ from darwin.agents.knowledge import rivals
 from darwin.agents.settings import numbers
 from darwin.evolution import Evolution
 from darwin.lineage import individual_ref, text_files
-from darwin.memory.effects import Effects, distance, features
+from darwin.memory.effects import Effects, distance
 from darwin.memory.lessons import steps
 from darwin.memory.records import AgentCard, Expectation, Individual, Lesson, Status
 from darwin.merge import common_ancestor, merge
@@ -31,7 +31,7 @@ class Outlook:
 def outlook(evolution: Evolution, before: int) -> Outlook:
     """What authors may know of the individuals born before an ordinal; nothing with ``--control no-memory``."""
     memory = evolution.memory
-    has = features(memory.individuals.values())
+    has = memory.features()
     if evolution.run.control == "no-memory":
         return Outlook(memory.prior_effects(), (), has, {})
     found = memory.effects(before)

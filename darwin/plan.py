@@ -76,8 +76,8 @@ def announce(evolution: Evolution, target: int) -> None:
     larger = (
         ""
         if run.control == "reseeded"
-        else f" and {2 * closing.LARGER_SEEDS} at {LARGER} x {run.budget} if there is a champion, "
-        f"up to {THINNING} more to thin it"
+        else f" and {2 * closing.LARGER_SEEDS} at {LARGER} x {run.budget} if there is a champion"
+        + f", up to {THINNING} more to thin it" * Strategy.of(run).ablation
     )
     already = run.cpu_seconds
     lines = [

@@ -135,14 +135,17 @@ def features(individuals: Iterable[Individual]) -> dict[str, dict[str, float]]:
 
 
 def observations(
-    individuals: Mapping[str, Individual], known: dict[Any, list[Observation]] | None = None
+    individuals: Mapping[str, Individual],
+    known: dict[Any, list[Observation]] | None = None,
+    has: Mapping[str, Change] | None = None,
 ) -> list[Observation]:
     """Every difference that was measured: to the parent on shared seeds, else to the base, by budget.
 
-    ``known`` keeps those of individuals whose trials, and whose parent's and base's, are still the same.
+    ``known`` keeps those of individuals whose trials, and whose parent's and base's, are still the same; ``has`` is
+    ``features`` of these individuals, where it is at hand.
     """
     known = {} if known is None else known
-    has = features(individuals.values())
+    has = has or features(individuals.values())
     base = next(iter(individuals.values()), None)
     found = []
     for individual in individuals.values():
