@@ -20,7 +20,7 @@ from darwin.evolution import Evolution
 from darwin.genome import evolvable
 from darwin.lineage import individual_ref, text_files
 from darwin.measure import Wanted, budget_of, measure
-from darwin.memory.effects import Estimate, features
+from darwin.memory.effects import Estimate
 from darwin.memory.records import Individual, Status
 from darwin.merge import Files, ancestors, merge
 from darwin.sandbox.budget import LARGER
@@ -28,14 +28,12 @@ from darwin.sandbox.budget import LARGER
 PAIRS = 2
 """Seeds on which the individual meets each script that lacks something."""
 
-MOST = 3
-"""Techniques that a run tries its champion without, at the larger budget."""
+MOST, CHILDREN_EACH = 3, 24
+"""Techniques that a run tries its champion without, at the larger budget, and how many children it has for each: so
+many cost about what the two trials of a technique cost."""
 
 CLOSE = 0.02
 """Nats within which a run looks at a second pair: about two deviations of a difference at the larger budget."""
-
-SURE = 0.9
-"""Chance of helping at the long horizon from which a technique of the champion is not doubted."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class Ablation:
 def doubts(evolution: Evolution, individual: Individual, long: bool = False) -> list[tuple[str, Estimate]]:
     """The ideas in an individual's script with what each is expected to do there, the most doubtful first."""
     memory = evolution.memory
-    has = features(memory.individuals.values())[individual.id]
+    has = memory.features()[individual.id]
     effects, base = memory.effects(), evolution.base
     gain = (base.loss or 0.0) - (individual.loss or 0.0)
     found = []
@@ -150,13 +148,22 @@ def _part(
     )
 
 
+def most(children: int) -> int:
+    """Techniques that a run of so many children tries its champion without: at least one."""
+    return min(MOST, max(1, children // CHILDREN_EACH))
+
+
 def thinner(evolution: Evolution, champion: Individual) -> Individual | None:
-    """The champion without those of its doubtful techniques that do not pay at the larger budget; None if all do."""
+    """The champion without those of its doubtful techniques that do not pay at the larger budget; None if all do.
+
+    In doubt is what is not known to help there, or known not to; of those, what helps most at the run's budget.
+    """
+    effects = evolution.memory.effects()
     doubtful = [
         (idea, expected)
-        for idea, expected in doubts(evolution, champion, long=True)
-        if idea.startswith("technique:") and _doubt(expected, long=True) > 1 - SURE
-    ][:MOST]
+        for idea, expected in sorted(doubts(evolution, champion), key=lambda one: one[1].short)
+        if idea.startswith("technique:") and (expected.long >= 0 or not effects.seen_long(idea))
+    ][: most(evolution.run.settled)]
     if not doubtful:
         return None
     names = ", ".join(name_of(idea) for idea, _ in doubtful)

@@ -14,7 +14,7 @@ from darwin.briefing import brief
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
 from darwin.lineage import individual_ref
-from darwin.memory.effects import Effects, distance, features
+from darwin.memory.effects import Effects, distance
 from darwin.memory.feedback import rejected
 from darwin.memory.lessons import steps
 from darwin.memory.records import AgentCard, Expectation, Individual, Lesson, Status
@@ -37,7 +37,7 @@ class Outlook:
 def outlook(evolution: Evolution, before: int) -> Outlook:
     """What authors may know of the individuals born before an ordinal; nothing with ``--control no-memory``."""
     memory = evolution.memory
-    has = features(memory.individuals.values())
+    has = memory.features()
     if evolution.run.control == "no-memory":
         return Outlook(memory.prior_effects(), (), has, {})
     found = memory.effects(before)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from darwin import closing, screening
+from darwin import ablation, closing, screening
 from darwin.evolution import SEEDS, Evolution
 from darwin.memory.records import Individual, Run, Trial
 from darwin.sandbox.budget import LARGER, Budget, Unit
+from darwin.strategy import Strategy
 
 BYTES_PER_CHILD = 160_000
 """Of git objects, notes and JSON on disk, measured over a default run; for the plan."""
@@ -56,6 +57,9 @@ def make(evolution: Evolution, target: int) -> Plan:
     taken = sum(len(i.verdict.seeds) for i in evolution.memory.individuals.values() if i.verdict)
     most = max(0, 2 + target * len(run.population) // 4 - taken)
     larger = 2 * closing.LARGER_SEEDS * (LARGER * training + 2 * judging + STARTING)
+    if Strategy.of(run).ablation:
+        doubted = ablation.most(target * len(run.population))
+        larger += ablation.PAIRS * (1 + doubted) * (LARGER * training + judging + STARTING) + doubted * trial
     return Plan(
         children,
         most,
@@ -80,7 +84,7 @@ def announce(evolution: Evolution, target: int) -> None:
         f"in all at most {plan.seconds:,.0f}, beside the {run.cpu_seconds:,.0f} spent so far",
     ]
     if plan.larger_seconds:
-        check = f"a champion's {2 * closing.LARGER_SEEDS} trials at {LARGER} x {run.budget}: "
+        check = f"at most, if there is a champion, its trials at {LARGER} x {run.budget}: "
         lines.insert(2, f"{check}{plan.larger_seconds:,.0f}")
     minutes = plan.seconds / 60 / config.workers
     megabytes = plan.children * BYTES_PER_CHILD / 1e6

@@ -11,7 +11,7 @@ from darwin.memory.effects import Effects, features
 from darwin.memory.records import Individual, Status
 from darwin.strategy import GA, Strategy
 
-TOURNAMENT = 2
+TOURNAMENT = 4
 """Agents drawn for each tournament; the owner of the best script among them is rewritten."""
 
 ARCHIVE, ARCHIVE_STUCK = 0.05, 0.25

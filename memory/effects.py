@@ -45,6 +45,9 @@ BEND = (0.008, 0.006)
 """How much of that a setting loses with the square of its distance from the base's, at both horizons: mean, and
 standard deviation too."""
 
+FEW = 2
+"""Ideas in a difference up to which it counts as being about each of them."""
+
 MOST_PAIRS = 120
 """Pairs of techniques that have a term of their own: those that were seen together most."""
 
@@ -132,14 +135,17 @@ def features(individuals: Iterable[Individual]) -> dict[str, dict[str, float]]:
 
 
 def observations(
-    individuals: Mapping[str, Individual], known: dict[Any, list[Observation]] | None = None
+    individuals: Mapping[str, Individual],
+    known: dict[Any, list[Observation]] | None = None,
+    has: Mapping[str, Change] | None = None,
 ) -> list[Observation]:
     """Every difference that was measured: to the parent on shared seeds, else to the base, by budget.
 
-    ``known`` keeps those of individuals whose trials, and whose parent's and base's, are still the same.
+    ``known`` keeps those of individuals whose trials, and whose parent's and base's, are still the same; ``has`` is
+    ``features`` of these individuals, where it is at hand.
     """
     known = {} if known is None else known
-    has = features(individuals.values())
+    has = has or features(individuals.values())
     base = next(iter(individuals.values()), None)
     found = []
     for individual in individuals.values():
@@ -227,6 +233,14 @@ class Effects:
         short = self._loss.at(_row(change, had or {}, gain, 0.0))
         long = self._loss.at(_row(change, had or {}, gain, 1.0))
         return Estimate(*short, *long, *self._mfu.at(_mfu_row(change)))
+
+    def seen_long(self, idea: str) -> bool:
+        """Whether anything is known of an idea at the long horizon: from the knowledge, or from a long trial that was
+        about it and not much else."""
+        prior = self._priors.get(idea)
+        if prior is not None and prior.long is not None:
+            return True
+        return any(o.horizon > 0.5 and idea in o.change and len(o.change) <= FEW for o in self.observed)
 
     def mean(self, change: Change, had: Change, gain: float, horizon: float) -> float:
         """What a change is expected to do at a horizon; without its deviation, which costs more."""

@@ -10,7 +10,7 @@ from git import Repo
 from git.exc import GitCommandError
 from pydantic import BaseModel
 
-from darwin.memory.effects import Effects, Observation, Prior, observations
+from darwin.memory.effects import Effects, Observation, Prior, features, observations
 from darwin.memory.errors import MemoryFault, UnknownName
 from darwin.memory.expectations import calibration
 from darwin.memory.lessons import distil, memory_of
@@ -61,6 +61,8 @@ class Memory:
         self._notes = Notes(repo)
         self._store = Store(folder)
         self._modelled: tuple[tuple[int, int], Effects] = (-1, -1), Effects({})
+        self._features: dict[str, dict[str, float]] = {}
+        self._learnt: tuple[tuple[int, ...], tuple[Lesson, ...]] = (), ()
         self._observed: dict[Any, list[Observation]] = {}
         contents = self._notes.read()
         self.individuals: dict[str, Individual] = contents.individuals
@@ -135,14 +137,25 @@ class Memory:
 
     def lessons(self, before: int | None = None) -> tuple[Lesson, ...]:
         """Lessons from the individuals born before ordinal ``before`` (all, if None)."""
-        return distil(self.born_before(before), self.effects(before))
+        born = list(self.born_before(before))
+        settled = sum(i.status is not Status.BORN for i in born)
+        key = (len(born), settled, sum(len(i.trials) for i in born))
+        if key != self._learnt[0]:
+            self._learnt = key, distil(born, self.effects(before))
+        return self._learnt[1]
+
+    def features(self) -> dict[str, dict[str, float]]:
+        """What is in each individual's script that the base has not, by id: idea -> amount."""
+        if len(self._features) != len(self.individuals):
+            self._features = features(self.individuals.values())
+        return self._features
 
     def effects(self, before: int | None = None) -> Effects:
         """What every idea is expected to do, by the prior and the individuals born before ordinal ``before``."""
         born = {i.id: i for i in self.born_before(before)}
         key = (len(born), sum(len(i.trials) for i in born.values()))
         if key != self._modelled[0]:
-            self._modelled = key, Effects(self._priors(), observations(born, self._observed))
+            self._modelled = key, Effects(self._priors(), observations(born, self._observed, self.features()))
         return self._modelled[1]
 
     def prior_effects(self) -> Effects:

@@ -105,6 +105,9 @@ class Linear:
     ) -> Linear:
         """Fit to gains (nats over the base); remembers the leave-one-out error (root mean square, of gains)."""
         means = means or {}
+        if not rows:
+            self.weights = dict(means)
+            return self
         designs = [columns(row) for row in rows]
         names = list(dict.fromkeys([*(c for row in designs for c in row), *means]))
         index = {name: n for n, name in enumerate(names)}

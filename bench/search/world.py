@@ -23,7 +23,7 @@ from darwin.lineage import read_genome
 from darwin.loop import evolve
 from darwin.measure import with_trial
 from darwin.memory import Memory
-from darwin.memory.effects import Effects, Prior, features
+from darwin.memory.effects import Effects, Prior
 from darwin.memory.records import AgentCard, Individual, Run, Status, Trial, TrialStatus, perplexity
 from darwin.reviewers import Defer
 from darwin.sandbox import Job
@@ -45,7 +45,7 @@ class Unwritten(Memory):
         self.individuals, self.decisions, self._run = {}, {}, None
         self._priors = lambda: known
         self._modelled = (-1, -1), Effects({})
-        self._observed = {}
+        self._observed, self._learnt, self._features = {}, ((), ()), {}
 
     def record(self, *records: Any, refs: Mapping[str, str] | None = None) -> None:
         """Keep them."""
@@ -173,7 +173,7 @@ def trials_of(world: World) -> Callable[[Sequence[Job]], Iterator[tuple[Job, Tri
     memory = world.evolution.memory
 
     def evaluate(jobs: Sequence[Job]) -> Iterator[tuple[Job, Trial]]:
-        has = features(memory.individuals.values())
+        has = memory.features()
         for job in jobs:
             code = memory.individuals[job.label].code
             common: dict[str, Any] = {"seed": job.seed, "budget": job.budget, "tokens": job.tokens or TOKENS}
@@ -211,7 +211,7 @@ def outcome(world: World, generations: int) -> dict[str, Any]:
     memory, run = world.evolution.memory, world.evolution.run
     best = min((memory.individuals[i] for i in run.population.values()), key=lambda i: i.rank)
     champion = memory.individuals[run.champion] if run.champion else best
-    has = features(memory.individuals.values())[champion.id]
+    has = memory.features()[champion.id]
     children = [i for i in memory.individuals.values() if i.author]
     return {
         "champion": champion.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -133,6 +134,50 @@ def test_status_has_what_scripts_rely_on(finished):
         "base_mfu", "champion_mfu",
     }  # fmt: skip
     assert found["cpu_seconds"] > 0
+
+
+def test_lessons_name_their_trials_and_say_how_sure_they_are(finished):
+    found = json.loads(darwin("lessons", "--json", cwd=finished).stdout)
+    people = {p["id"]: p for p in json.loads(darwin("log", "--json", cwd=finished).stdout)}
+    assert found
+    for lesson in found:
+        assert {*lesson["supporting"], *lesson["contradicting"]} <= people.keys()
+        assert lesson["retired"] or lesson["effect"] is None or lesson["sd"] > 0
+    shown = darwin("lessons", "--trials", cwd=finished, COLUMNS="120").stdout
+    assert all(one["id"].rpartition(":")[2] in shown for one in found if not one["retired"])
+
+
+def test_trials_are_a_table_for_other_programs(finished):
+    rows = list(csv.DictReader(darwin("trials", "--csv", cwd=finished).stdout.splitlines()))
+    people = json.loads(darwin("log", "--json", cwd=finished).stdout)
+    assert len(rows) == sum(len(p["trials"]) for p in people)
+    assert {r["id"] for r in rows} == {p["id"] for p in people if p["trials"]}
+    assert float(rows[0]["loss"]) == people[0]["trials"][0]["loss"]
+    assert len(json.loads(darwin("trials", "--json", cwd=finished).stdout)) == len(rows)
+
+
+def test_runs_are_compared_by_cpu_seconds_and_closing(finished, tmp_path):
+    found = json.loads(darwin("compare", "evolution", "evolution", "--json", cwd=finished).stdout)[
+        "evolution"
+    ]
+    curve = [(p["cpu_seconds"], p["perplexity"]) for p in found["curve"]]
+    assert curve == sorted(curve, key=lambda p: (p[0], -p[1])) and curve[0][0] == 0 and len(curve) == 7
+    shown = darwin("compare", "evolution", "evolution", cwd=finished, COLUMNS="100").stdout
+    assert "CPU seconds" in shown and "change at" in shown
+    alone = darwin("compare", "evolution", cwd=finished)
+    assert alone.returncode == 2 and "needs two workspaces or more" in alone.stderr
+    missing = darwin("compare", "evolution", "nowhere", cwd=finished)
+    assert missing.returncode == 2 and "There is no workspace at nowhere" in missing.stderr
+
+
+def test_an_ablation_of_what_is_not_there_is_refused_before_anything_is_trained(finished):
+    done = darwin("ablate", "base", cwd=finished)
+    assert done.returncode == 2 and "g000-base has nothing to take out" in done.stderr
+    trained = next(
+        p for p in json.loads(darwin("log", "--json", cwd=finished).stdout)[1:] if p["status"] == "trained"
+    )
+    done = darwin("ablate", trained["id"], "--only", "wishful", cwd=finished)
+    assert done.returncode == 2 and 'has no "wishful"; it has ' in done.stderr
 
 
 def test_log_and_show_read_by_prefix_and_alias_from_anywhere_inside(finished):

@@ -77,7 +77,9 @@ def test_a_rejection_reaches_every_next_task_and_its_reason_the_author(deferred,
     evolution, tasks = start(tmp_path / "w", data, approve="defer"), []
     evolution.agents = {name: Spy(agent, tasks) for name, agent in evolution.agents.items()}
     evolve(evolution, 3)
-    born = [i for i in evolution.memory.individuals.values() if i.generation == 3 and i.operator == "mutation"]
+    born = [
+        i for i in evolution.memory.individuals.values() if i.generation == 3 and i.operator == "mutation"
+    ]
     assert born and {t.agent for t in tasks} == {i.author for i in born}
     for task in tasks:
         assert all(task.rejected[key] == 1 for key in ideas(contender.techniques, contender.settings))
