@@ -140,8 +140,7 @@ def test_two_hundred_scripts_stay_below_five_megabytes(opened, tmp_path):
 
 
 @pytest.mark.skipif(not BROWSER and not os.environ.get("DARWIN_REQUIRE_BROWSER"), reason="no chromium here")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1280, "light")])
 def test_a_real_browser_lays_it_out_within_the_screen_and_asks_for_no_address(html, tmp_path, width, scheme):
     page, log = tmp_path / "page.html", tmp_path / "net.json"
     page.write_text(html)
