@@ -252,6 +252,7 @@ def begin(
         peak = calibrate(sandbox, device=config.device)
         first = partial(trials, peak_flops=peak, limits=Limits())
         _measure_base(workspace, dataset, first, peak, pace, screen)
+        curves.keep(base.id, config.budget, config.seed * 1000 + SEEDS["selection"])
     run = memory.run
     refuse_edited(run, config, workspace.folder)
     if run.dataset != dataset.digest:

@@ -128,7 +128,7 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
 @contextmanager
 def _figure(height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
     settings: Any = {
-        "svg.fonttype": "none", "svg.hashsalt": "darwin", "font.family": "sans-serif", "font.size": 10.5,
+        "font.family": "sans-serif", "font.size": 10.5,
         "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": SOFT, "xtick.color": INK, "ytick.color": INK,
         "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "legend.fontsize": 9,
     }  # fmt: skip
@@ -147,7 +147,8 @@ def _svg(figure: Figure, title: str) -> str:
     figure.patch.set_alpha(0)
     for axes in figure.axes:
         axes.patch.set_alpha(0)
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "darwin"}):  # text stays text
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     for colour, name in INKS.items():

@@ -225,10 +225,13 @@ def _front(memory: Memory) -> str:
 def _curves(memory: Memory, artifacts: Path) -> str:
     run, found = memory.run, {}
     for name, one in (("base", memory.resolve("base")), ("champion", best(memory))):
-        if one.trials and (name == "base" or one.parents):
-            points = curves.load(artifacts, one.id, run.budget, one.trials[0].seed)
-            if len(points) > 1:
-                found[name] = points
+        usual = (
+            [t.seed for t in one.trials if t.budget == run.budget] if name == "base" or one.parents else []
+        )
+        kept = (curves.load(artifacts, one.id, run.budget, seed) for seed in usual)
+        points = next((points for points in kept if len(points) > 1), None)
+        if points is not None:
+            found[name] = points
     return _figure(plots.learning_curves(found)) if found else ""
 
 

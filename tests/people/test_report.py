@@ -106,7 +106,7 @@ def test_it_holds_every_part(html):
         "How each number was made",
     ):  # fmt: skip
         assert f"<h2>{name}</h2>" in html
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 4 and html.count("</text>") > 40
     identifiers = re.findall(r'\bid="([^"]+)"', html)
     assert len(identifiers) == len(set(identifiers))
 
@@ -140,8 +140,7 @@ def test_two_hundred_scripts_stay_below_five_megabytes(opened, tmp_path):
 
 
 @pytest.mark.skipif(not BROWSER and not os.environ.get("DARWIN_REQUIRE_BROWSER"), reason="no chromium here")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1280, "light")])
 def test_a_real_browser_lays_it_out_within_the_screen_and_asks_for_no_address(html, tmp_path, width, scheme):
     page, log = tmp_path / "page.html", tmp_path / "net.json"
     page.write_text(html)
@@ -159,7 +158,7 @@ def test_a_real_browser_lays_it_out_within_the_screen_and_asks_for_no_address(ht
     )[1].split("|")
     assert width - 20 <= int(inner) <= width and int(scroll) <= int(inner)
     assert background == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 23, 27)")
-    assert float(text) >= 9, "pixels of the smallest text in a picture"
+    assert 9 <= float(text) < 100, "pixels of the smallest text in a picture"
 
 
 def _browse(page, scheme: str, *arguments: str) -> str:
