@@ -20,7 +20,7 @@ def sections(task: Task, briefing: Briefing) -> list[Section]:
     """Everything but the script itself, most important first within each."""
     return [
         Section("Results of this script", _results(briefing), 1),
-        Section("Advice from the people who run this", _hint(briefing), 2),
+        Section("Advice from the people who run this", _advice(task, briefing), 2),
         Section("Decisions of the person who merges", _decisions(briefing), 3),
         Section("What was tried on this script and its parent", _tried(briefing), 4),
         Section(
@@ -93,8 +93,9 @@ def _change(one: Individual) -> str:
     return plain_line(one.subject, 120)
 
 
-def _hint(briefing: Briefing) -> tuple[Item, ...]:
-    return (Item(cut(briefing.hint, HINT_TOKENS), "hint"),) if briefing.hint.strip() else ()
+def _advice(task: Task, briefing: Briefing) -> tuple[Item, ...]:
+    told = tuple(Item(plain_line(text), "advice") for text in task.advice)
+    return (*told, Item(cut(briefing.hint, HINT_TOKENS), "hint")) if briefing.hint.strip() else told
 
 
 def _decisions(briefing: Briefing) -> tuple[Item, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -107,6 +108,11 @@ def test_the_script_itself_is_never_shortened():
     assert "Published ideas" not in messages[1]["content"]
 
 
+def test_what_people_tell_an_agent_is_in_its_prompt():
+    told = replace(grown(3), advice=("Keep the model small.",))
+    assert "Keep the model small." in agent().first_prompt(told)[1]["content"]
+
+
 def test_what_is_dropped_is_not_said_to_have_been_shown():
     for tokens in (16_000, 7_000, 500):
         messages, shown = agent(prompt_tokens=tokens)._prompt(grown(30), tokens, "answer-diff", BASE)
@@ -114,7 +120,7 @@ def test_what_is_dropped_is_not_said_to_have_been_shown():
         for ref in shown:
             kind, _, name = ref.partition(":")
             assert (
-                kind in ("prompt", "hint")
+                kind in ("prompt", "hint", "advice")
                 or name.removeprefix("finding:").split("/")[0].replace("technique:", "") in text
             ), ref
 
