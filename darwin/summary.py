@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from darwin.headline import best
 from darwin.memory import Memory
 from darwin.memory.lessons import ideas
-from darwin.memory.records import Individual, Status, Trial
+from darwin.memory.records import Individual, Status
+from darwin.plan import spent
 
 
 @dataclass(frozen=True)
@@ -48,28 +49,5 @@ def failures(memory: Memory) -> list[tuple[str, int]]:
 
 def times(memory: Memory) -> dict[str, float]:
     """CPU seconds by what they were spent on; they add up to the run's."""
-    run = memory.run
-    spent: dict[str, float] = {
-        "children": 0.0,
-        "verdicts and noise": 0.0,
-        "larger budget": 0.0,
-        "closing": 0.0,
-    }
-    for individual in memory.individuals.values():
-        counted: set[tuple[int, str]] = set()
-        for trial in individual.trials:
-            key = (trial.seed, trial.budget)
-            if trial.cpu_seconds is None or key in counted:  # judged on two splits, trained once
-                continue
-            counted.add(key)
-            spent[_purpose(individual, trial, run.budget)] += trial.cpu_seconds
-    spent["darwin and git"] = max(0.0, run.cpu_seconds - sum(spent.values()))
-    return spent
-
-
-def _purpose(individual: Individual, trial: Trial, budget: str) -> str:
-    if trial.budget != budget:
-        return "larger budget" if trial.split == "test" or individual.larger else "verdicts and noise"
-    if trial.split == "test":
-        return "closing"
-    return "children" if trial is individual.trials[0] else "verdicts and noise"
+    found = spent(memory.run, memory.individuals)
+    return {**found, "darwin and git": max(0.0, memory.run.cpu_seconds - sum(found.values()))}
