@@ -43,3 +43,21 @@ def close() -> None:
     """At the session's end."""
     if _built.cache_info().currsize and not isinstance(found := _built(), str):
         found[0].close()
+
+
+_NUMBERS = {"learning_rate": 0.001, "n_embd": 128, "n_head": 4}
+_BELIEF = {
+    "short": -0.01,
+    "short_sd": 0.02,
+    "long": -0.01,
+    "long_sd": 0.02,
+    "mfu": 0.0,
+    "mfu_sd": 0.05,
+    "tried": 0,
+}
+TASK = {
+    "kind": "rules", "seed": 3, "child": "g001-ada-1", "attempt": 0, "generation": 1, "temperament": "bold",
+    "context": 64, "aim": "perplexity", "techniques": [], "settings": _NUMBERS, "steps": dict.fromkeys(_NUMBERS, 1.0),
+    "fixed": [], "beliefs": {f"setting:{n}:{way}": _BELIEF for n in _NUMBERS for way in ("up", "down")}, "own": {},
+}  # fmt: skip
+"""What a rule-based agent's program is asked, as ``agents/inside/rules.py`` says."""

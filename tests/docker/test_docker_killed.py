@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from darwin.sandbox import Limits, engine
-from tests.engine import docker_sandbox, require_engine
+from tests.engine import TASK, docker_sandbox, require_engine
 
 ROOT = Path(__file__).parents[2]
 HOST = """
@@ -31,10 +31,6 @@ def kill(event):
         os.kill(os.getpid(), signal.SIGKILL)
 run_trial(tiny.job(), Dataset.load({data!r}), sandbox, 1e11, Limits(), on_metrics=kill)
 """
-TASK = {
-    "kind": "rules", "seed": 1, "child": "x", "attempt": 0, "temperament": "tuner", "context": 64,
-    "techniques": [], "settings": {"learning_rate": 0.001}, "fixed": [], "lessons": {}, "own": {},
-}  # fmt: skip
 
 
 def owned_by(client, pid: int) -> list[engine.Found]:

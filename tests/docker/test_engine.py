@@ -21,7 +21,7 @@ from darwin.sandbox.docker import DockerSandbox
 from darwin.sandbox.errors import EngineError
 from darwin.sandbox.limits import MiB
 from darwin.sandbox.population import AgentContainers
-from tests.engine import docker_sandbox, require_engine
+from tests.engine import TASK, docker_sandbox, require_engine
 
 TEXT = "to be or not to be\n" * 1000
 
@@ -192,20 +192,15 @@ def test_an_agent_in_its_container_answers_as_it_would_here(client):
     from darwin.agents import program
 
     _, tag = require_engine()
-    task = {
-        "kind": "rules", "seed": 3, "child": "g001-ada-1", "attempt": 0, "temperament": "bold", "context": 64,
-        "techniques": [], "settings": {"learning_rate": 0.001, "n_embd": 128, "n_head": 4}, "fixed": [],
-        "lessons": {}, "own": {},
-    }  # fmt: skip
     agents = AgentContainers(client, tag, "tests")
     ada, grace = agents.launch("Ada"), agents.launch("Grace")
-    assert ada(task) == grace(task) == program(task)
+    assert ada(TASK) == grace(TASK) == program(TASK)
     found = {
         one.name: one for one in engine.containers(client) if one.role == "agent" and one.owner == os.getpid()
     }
     assert {"darwin-tests-ada", "darwin-tests-grace"} <= set(found)
     client.kill(found["darwin-tests-ada"].id)
-    assert ada(task) == program(task)  # a new container
+    assert ada(TASK) == program(TASK)  # a new container
     assert agents.cpu_seconds() > 0
     agents.close()
     assert not [one for one in engine.containers(client) if one.role == "agent" and one.owner == os.getpid()]
