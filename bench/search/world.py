@@ -17,6 +17,7 @@ from darwin.agents import fingerprint, roster
 from darwin.agents.knowledge import priors
 from darwin.begin import ANCESTOR
 from darwin.config import Config
+from darwin.curves import Curves
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
 from darwin.lineage import read_genome
@@ -131,6 +132,7 @@ def begin(
         evaluate=lambda jobs: iter(()),
         reviewer=Defer(),
         screen=Silent(Console(quiet=True)),
+        curves=Curves(Path("nowhere")),
     )
     world = World(evolution, surrogate)
     evolution.evaluate = trials_of(world)

@@ -170,7 +170,7 @@ def _set_status(report: Report, status: int | None) -> None:
 def _over(folders: list[Path], bounds: Bounds) -> bool:
     """Whether the folders hold more bytes (in blocks) or entries than allowed; links are not followed."""
     total = entries = 0
-    todo = [str(folder) for folder in folders]
+    todo = [str(folder) for folder in folders if not folder.is_symlink()]
     while todo:
         with contextlib.suppress(OSError), os.scandir(todo.pop()) as found:
             for entry in found:

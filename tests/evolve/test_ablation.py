@@ -147,7 +147,8 @@ def test_a_crossing_has_two_parents_in_git_and_what_both_have(crossed):
         parents = git(crossed.workspace.folder, "rev-parse", f"{child.commit}^1", f"{child.commit}^2").split()
         assert parents == [mine.commit, other.commit]
         assert has[child.id].keys() >= has[mine.id].keys()
-        assert child.techniques and set(child.techniques) <= {i.partition(":")[2] for i in has[other.id]}
+        brought = {*child.techniques, *child.settings}
+        assert brought and brought <= {i.partition(":")[2] for i in has[other.id]}
         texts = files_of(crossed, child)
         assert all(stands(t, texts) or not stands(t, files_of(crossed, other)) for t in child.techniques)
         assert child.author != child.owner

@@ -11,6 +11,7 @@ import pytest
 from darwin.errors import UsageError
 from darwin.evolution import Evolution
 from darwin.gate import waiting
+from darwin.lineage import one_line
 from darwin.loop import evolve
 from darwin.memory.records import Choice, Individual, Outcome, Status
 from darwin.plan import spent
@@ -62,7 +63,7 @@ def test_every_child_is_a_commit_that_says_who_why_and_how(evolved):
             f"refs/darwin/individuals/{child.id}",
         ).split("\0")  # fmt: skip
         assert author == f"{child.author} <{child.author.lower()}@agents.invalid>"
-        assert subject == child.subject
+        assert subject == one_line(child.subject)
         assert f"Darwin-Owner: {child.owner}" in trailers
         assert f"Darwin-Generation: {child.generation}" in trailers
         assert all(f"Darwin-Technique: {t}" in trailers for t in child.techniques)
@@ -131,8 +132,9 @@ def test_verdicts_use_seeds_that_chose_nothing(evolved):
 def test_every_trial_is_accounted_to_one_purpose(evolved):
     people = evolved.memory.individuals
     found = spent(evolved.run, people)
-    children = [i for i in people.values() if i.parents]
-    assert found["children"] == sum(t.cpu_seconds or 0 for i in children for t in i.trials[:1])
+    choosing = evolved.seeds("selection", 2)
+    born = [t for i in people.values() if i.parents for t in i.trials if t.seed in choosing]
+    assert found["children"] == pytest.approx(sum(t.cpu_seconds or 0 for t in born))
     runs = {(i.id, t.seed, t.budget): t.cpu_seconds or 0 for i in people.values() for t in i.trials}
     assert sum(found.values()) == pytest.approx(sum(runs.values()))
     assert all(found[purpose] > 0 for purpose in ("luck", "verdicts", "larger budget", "closing"))
