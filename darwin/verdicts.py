@@ -38,8 +38,8 @@ LEADS = 2.0
 
 PAIRED = 0.35
 """Share of the deviation of unpaired differences that is left between an edit and the base on the same seed: an
-admitted guess, for the three edits in bench/pool.jsonl have 0.35, 0.44 and 1.57. It only says whom to meet; no verdict
-rests on it."""
+admitted guess, for the two edits in bench/pool.jsonl have 0.37 and 0.52. It only says whom to meet; no verdict rests on
+it."""
 
 SURE_DF = 20
 """Degrees of freedom from which one or two pairs may be enough; before, an approval takes three."""
