@@ -13,6 +13,7 @@ import select
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,7 +218,7 @@ class _Attached(Channel):
 
 
 def _create(client: Any, spec: Spec, name: str, labels: dict[str, str]) -> str:
-    """Create it under the name, or with this process' number behind it if another darwin has taken that."""
+    """Create it under the name, or with something behind it where that is taken: this process' number, else any."""
     own = f"uid={USER},gid={USER},mode=0700,nr_inodes={spec.entries + 1000}"
     host = client.create_host_config(
         network_mode="none",
@@ -241,7 +242,8 @@ def _create(client: Any, spec: Spec, name: str, labels: dict[str, str]) -> str:
         else None,
         binds=[f"{outside}:{inside}" for outside, inside in spec.mounts.items()],
     )
-    for attempt in (name, f"{name}-{os.getpid()}"):
+    names = (name, f"{name}-{os.getpid()}", f"{name}-{uuid.uuid4().hex[:8]}")
+    for attempt in names:
         try:
             made = client.create_container(
                 spec.image,
@@ -257,7 +259,7 @@ def _create(client: Any, spec: Spec, name: str, labels: dict[str, str]) -> str:
             )
             return str(made["Id"])
         except (DockerException, requests.RequestException) as error:
-            if attempt != name or "already in use" not in str(error):
+            if attempt == names[-1] or "already in use" not in str(error):
                 raise _refused(error, spec) from None
     raise AssertionError
 

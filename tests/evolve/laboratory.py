@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,12 +35,16 @@ def loss_of(job: Job, split: str = "val") -> float:
     return max(total, 0.5) + noise + random.Random(job.seed).gauss(0, 0.005) + 0.01 * (split == "test")
 
 
+def planted(files: Mapping[str, bytes]) -> bool:
+    """Whether a genome is one of the quarter that fail."""
+    return hashlib.sha256(repr(sorted(files.items())).encode()).digest()[0] < 64
+
+
 def evaluate(jobs: Sequence[Job], **_: object) -> Iterator[tuple[Job, Trial]]:
     """Like ``darwin.sandbox.evaluate``, without training; a quarter of the genomes fail."""
     for job in jobs:
-        digest = hashlib.sha256(repr(sorted(job.files.items())).encode()).digest()
         common = {"seed": job.seed, "split": job.split, "budget": job.budget, "tokens": job.tokens or 1000}
-        if digest[0] < 64 and not job.label.endswith("base"):
+        if planted(job.files) and not job.label.endswith("base"):
             error = "Traceback (most recent call last):\nRuntimeError: planted"
             yield (
                 job,

@@ -24,7 +24,7 @@ from darwin.memory.records import Choice
 from darwin.reviewers import Policy
 from darwin.screen import Screen
 from darwin.workspace import locked, open_workspace
-from tests.evolve.laboratory import data_set, start
+from tests.evolve.laboratory import data_set, planted, start
 
 EVE = "Eve <eve@example.org>"
 
@@ -228,7 +228,10 @@ def edited_in_a_run(data, folder, worsens: bool):
         def verdict(self, contender):
             if self.done is None:
                 files = open_workspace(folder).lineage.files(contender.commit)
-                self.further = {"files": {"train.py": files["train.py"].decode() + lines_that(worsens)}}
+                text = files["train.py"].decode() + lines_that(worsens)
+                while planted({**files, "train.py": text.encode()}):
+                    text += "#"
+                self.further = {"files": {"train.py": text}}
             super().verdict(contender)
 
     screen = Editing(folder, Choice.EDIT)
