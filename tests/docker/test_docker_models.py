@@ -36,7 +36,7 @@ def run(client, tmp_path_factory):
         command = [
             sys.executable, "-m", "darwin", "evolve", "--generations", "1", "--agents", "openai", "--model", "smollm2",
             "--style", "settings", "--population", "2", "--budget", "2ktok", "--text", "text.txt", "--approve", "auto",
-            "--sandbox", "docker", "-C", "w",
+            "--sandbox", "docker", "-C", "spoken",
         ]  # fmt: skip
         with (folder / "log").open("w") as log:
             run = subprocess.Popen(
@@ -55,7 +55,7 @@ def run(client, tmp_path_factory):
 
 
 def records(folder: Path) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted((folder / "w/memory/individuals").iterdir())]
+    return [json.loads(path.read_text()) for path in sorted((folder / "spoken/memory/individuals").iterdir())]
 
 
 def test_children_are_born_trained_and_recorded(run):
@@ -72,7 +72,7 @@ def test_children_are_born_trained_and_recorded(run):
 def test_usage_counted_equals_the_servers(run):
     folder, server, _, _ = run
     done = subprocess.run(
-        [sys.executable, "-m", "darwin", "cost", "-C", "w", "--json"],
+        [sys.executable, "-m", "darwin", "cost", "-C", "spoken", "--json"],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -87,7 +87,7 @@ def test_usage_counted_equals_the_servers(run):
 
 def test_agents_have_no_network_no_key_and_one_mount(run):
     folder, _, seen, _ = run
-    agents = {name: text for name, text in seen.items() if name in ("darwin-w-ada", "darwin-w-alan")}
+    agents = {name: text for name, text in seen.items() if name in ("darwin-spoken-ada", "darwin-spoken-alan")}
     assert len(agents) == 2
     for text in agents.values():
         whole = json.loads(text)[0]
@@ -96,9 +96,9 @@ def test_agents_have_no_network_no_key_and_one_mount(run):
     assert not any(SECRET in text for text in seen.values())
     others = [json.loads(text)[0]["Mounts"] for name, text in seen.items() if name not in agents]
     assert others and not any(others)
-    for path in (folder / "w").rglob("*"):
+    for path in (folder / "spoken").rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
 def test_nothing_is_left_of_it(client, run):
-    assert not [one for one in engine.containers(client) if one.workspace == "w"]
+    assert not [one for one in engine.containers(client) if one.workspace == "spoken"]
