@@ -387,11 +387,6 @@ def trial_id(individual: Individual, trial: Trial) -> str:
     return f"{individual.id}/{trial.seed}"
 
 
-def chat_agents(agents: Mapping[str, object]) -> dict[str, ChatAgent]:
-    """Those that ask a model."""
-    return {name: agent for name, agent in agents.items() if isinstance(agent, ChatAgent)}
-
-
 def _messages(system: str, user: str) -> list[dict[str, str]]:
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 

@@ -5,30 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-
-import bm25s
+from typing import TYPE_CHECKING
 
 from darwin.agents.knowledge import Technique, techniques
 
+if TYPE_CHECKING:
+    import bm25s
+
 _WORD = re.compile(r"[a-z]{3,}")
 _COMMON = frozenset(
-    (
-        "the",
-        "and",
-        "for",
-        "its",
-        "that",
-        "this",
-        "with",
-        "from",
-        "self",
-        "def",
-        "return",
-        "import",
-        "none",
-        "not",
-    )
-)
+    ["the", "and", "for", "its", "that", "this", "with", "from", "self", "def", "return", "import", "none", "not"]
+)  # fmt: skip
 
 
 def nearest(query: str, without: Iterable[str] = (), most: int = 6) -> list[Technique]:
@@ -45,6 +32,8 @@ def nearest(query: str, without: Iterable[str] = (), most: int = 6) -> list[Tech
 
 @cache
 def _index() -> bm25s.BM25:
+    import bm25s  # with scipy: a quarter second that no other command should pay
+
     index = bm25s.BM25()
     index.index([_words(_document(technique)) for technique in techniques()], show_progress=False)
     return index

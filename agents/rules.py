@@ -12,7 +12,7 @@ from darwin.agents.errors import EditError
 from darwin.agents.inside import main
 from darwin.agents.inside.rules import TEMPERAMENTS
 from darwin.agents.knowledge import Technique, techniques
-from darwin.memory.effects import distance
+from darwin.memory.effects import change_by
 from darwin.memory.lessons import FIRST_STEP, ideas
 from darwin.memory.records import Attempt, Expectation, Status
 
@@ -159,8 +159,7 @@ def _expected(
     task: Task, applied: Iterable[Technique], changed: Mapping[str, tuple[Number, Number]]
 ) -> Expectation:
     """What the model expects of exactly what was applied, at the run's budget."""
-    change = {f"technique:{technique.id}": 1.0 for technique in applied}
-    change |= {f"setting:{name}": distance(name, old, new) for name, (old, new) in changed.items()}
+    change = change_by((technique.id for technique in applied), changed)
     if not change:
         return Expectation()
     found = task.effects.of(change, task.has, task.gain)

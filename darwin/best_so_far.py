@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from darwin.evolution import purpose
 from darwin.memory import Memory
 from darwin.memory.records import Status, perplexity
 
@@ -25,11 +26,12 @@ def curve(memory: Memory) -> list[Point]:
         return []
     points, best = [Point(0.0, perplexity(base.loss), base.id)], base
     spent = 0.0
-    deciding = set(range(memory.run.seed * 1000 + 1, memory.run.seed * 1000 + 100))
     for child in memory.individuals.values():
         if not child.parents or child.operator == "ablation":
             continue
-        own = [t for t in child.trials if t.budget == budget and t.split == "val" and t.seed in deciding]
+        own = [
+            t for t in child.trials if t.budget == budget and t.split == "val" and purpose(t) == "selection"
+        ]
         spent += sum(t.cpu_seconds or 0.0 for t in (*own, *([child.screening] if child.screening else [])))
         if child.status is Status.TRAINED and child.rank < best.rank:
             best = child

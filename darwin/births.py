@@ -13,8 +13,8 @@ from darwin.agents.settings import numbers
 from darwin.briefing import brief
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
-from darwin.lineage import individual_ref
-from darwin.memory.effects import Effects, distance
+from darwin.lineage import individual_ref, one_line
+from darwin.memory.effects import Effects, change_by
 from darwin.memory.feedback import rejected
 from darwin.memory.lessons import steps
 from darwin.memory.records import AgentCard, Expectation, Individual, Lesson, Status
@@ -52,9 +52,9 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
     """
     memory, before = evolution.memory, births[0].ordinal
     missing = [birth for birth in births if birth.id not in memory.individuals]
-    known = outlook(evolution, before) if missing else None
+    if missing:
+        known = outlook(evolution, before)
     for birth in missing:
-        assert known is not None
         if evolution.run.control == "reseeded":
             child = _copy(evolution, birth)
         else:
@@ -105,7 +105,6 @@ def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> I
     memory, agent = evolution.memory, evolution.agents[birth.author]
     files = evolution.workspace.lineage.files(memory.individuals[birth.target].commit)
     task = task_for(evolution, birth, before, known)
-    codes = {i.code for i in memory.individuals.values()}
     errors: tuple[str, ...] = ()
     try:
         if isinstance(agent, ChatAgent):
@@ -113,10 +112,10 @@ def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> I
                 f"{birth.id:14} {agent.name} asks {agent.member.model} about {birth.target}."
             )
             task = replace(task, briefing=brief(evolution, birth, before))
-            proposal = rewrite(agent, task, codes.__contains__, attempts=ASKED_AGAIN + 1)
+            proposal = rewrite(agent, task, memory.has_code, attempts=ASKED_AGAIN + 1)
             proposal, errors = repaired(evolution, agent, task, proposal, files)
         else:
-            proposal = rewrite(agent, task, codes.__contains__)
+            proposal = rewrite(agent, task, memory.has_code)
         status, reason = Status.BORN, None
     except Refused as refusal:
         proposal, status, reason = refusal.proposal, Status.REFUSED, refusal.reason
@@ -144,13 +143,12 @@ def _cross(evolution: Evolution, birth: Birth, known: Outlook) -> Individual | N
     memory, lineage = evolution.memory, evolution.workspace.lineage
     target = memory.individuals[birth.target]
     ours = lineage.files(target.commit)
-    codes = {i.code for i in memory.individuals.values()}
     for partner in (memory.individuals[id] for id in birth.partners):
         if rivals(techniques_in({**known.has[partner.id], **known.has[target.id]})):
             continue
         common = common_ancestor(target, partner, memory.individuals)
         merged = merge(ours, lineage.files(common.commit), lineage.files(partner.commit))
-        if merged is None or fingerprint(evolvable(merged)) in codes:
+        if merged is None or memory.has_code(fingerprint(evolvable(merged))):
             continue
         proposal = _crossing(evolution, target, partner, known, (evolvable(ours), evolvable(merged)))
         return _commit(evolution, birth, merged, proposal, Status.BORN, None, "crossover", (partner,))
@@ -172,7 +170,7 @@ def _resolve(evolution: Evolution, birth: Birth, before: int, known: Outlook) ->
         evolution.screen.say(f"{birth.id:14} {agent.name} asks {agent.member.model} to merge {partner.id}.")
         task = replace(task_for(evolution, birth, before, known), briefing=brief(evolution, birth, before))
         files = resolved(evolution, agent, task, evolvable(marked), (target, partner))
-        if files is None or fingerprint(files) in {i.code for i in memory.individuals.values()}:
+        if files is None or memory.has_code(fingerprint(files)):
             return None
         proposal = _crossing(evolution, target, partner, known, (evolvable(ours), files))
         proposal, errors = repaired(evolution, agent, task, proposal, ours)
@@ -199,9 +197,7 @@ def _crossing(
         if f"setting:{name}" in theirs and before[name][1] != after[name][1]
     }
     settings = dict(sorted(settings.items()))
-    change = {f"technique:{t}": 1.0 for t in techniques}
-    change |= {f"setting:{name}": distance(name, old, new) for name, (old, new) in settings.items()}
-    found = known.effects.of(change, mine, _gain(evolution, target))
+    found = known.effects.of(change_by(techniques, settings), mine, _gain(evolution, target))
     brought = ", ".join([*techniques, *(f"{name} {new:g}" for name, (_, new) in settings.items())])
     return Proposal(
         files=files[1],
@@ -277,7 +273,7 @@ def _commit(
         owner=birth.owner,
         author=birth.author,
         operator=operator,
-        subject=proposal.subject,
+        subject=one_line(proposal.subject),
         techniques=proposal.techniques,
         settings=dict(proposal.settings),
         hypothesis=proposal.hypothesis,

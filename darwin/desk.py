@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -222,20 +224,45 @@ def edit(files: Mapping[str, str], first: Iterable[str]) -> dict[str, str]:
             (folder / path).write_text(text, encoding="utf-8", newline="")
         opened = [path for path in first if path in files] or sorted(files)
         try:
-            done = subprocess.run([*command, *opened], cwd=folder, check=False)
+            status = _in_foreground([*command, *opened], folder)
         except OSError as error:
             raise UsageError(
                 f"The editor {command[0]} cannot be run ({error.strerror}): set EDITOR."
             ) from error
-        if done.returncode:
-            raise UsageError(
-                f"The editor {Path(command[0]).name} ended with {done.returncode}: the edit was dropped."
-            )
+        if status:
+            raise UsageError(f"The editor {Path(command[0]).name} ended with {status}: the edit was dropped.")
         try:
             after = {path: (folder / path).read_bytes().decode() for path in files}
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"Your edit cannot be read ({error}): it was dropped.") from error
     return {path: text for path, text in after.items() if text != files[path]}
+
+
+def _in_foreground(command: Sequence[str], folder: Path) -> int:
+    """Run a program that takes the whole terminal; its exit status.
+
+    It is a foreground process group of its own, so that Ctrl-C in an editor ends neither the run nor git's helpers. A
+    program that is stopped there (Ctrl-Z) goes on at once: no shell would ever bring it back.
+    """
+    process = subprocess.Popen(command, cwd=folder, process_group=0)
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        return process.wait()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})  # else taking the terminal back would stop us
+    try:
+        while process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):  # it has ended already
+                os.tcsetpgrp(terminal, process.pid)
+                os.killpg(process.pid, signal.SIGCONT)
+            status = os.waitpid(process.pid, os.WUNTRACED)[1]
+            if not os.WIFSTOPPED(status):
+                process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode
+    finally:
+        os.tcsetpgrp(terminal, os.getpgrp())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTTOU})
+        os.close(terminal)
 
 
 def as_text(shown: RenderableType) -> str:

@@ -28,6 +28,11 @@ SEEDS = {"selection": 1, "verdict": 100, "closing": 200, "larger": 300, "ablatio
 larger budget choose nothing, and no verdict is given on the seed that picked the contender."""
 
 
+def purpose(trial: Trial) -> str:
+    """What a trial was for, by its seed: a key of ``SEEDS``."""
+    return max((name for name in SEEDS if SEEDS[name] <= trial.seed % 1000), key=SEEDS.__getitem__)
+
+
 Smoke = Callable[[Job], Trial]
 """Runs the smoke phase alone: whether a script begins to train, and its last words where it does not."""
 

@@ -255,10 +255,6 @@ class Lineage:
         """Whether the files beside ``.git`` are those of a commit."""
         return not self.repo.git.diff("--name-only", commit, "--")
 
-    def forget_processes(self) -> None:
-        """End git's helper processes: a Ctrl-C at the terminal has reached them as well."""
-        self.repo.git.clear_cache()
-
     def _refuse_foreign(self, ours: str, theirs: str) -> None:
         """Raise UsageError when somebody has committed to main: what a person wrote is never moved away from."""
         authors = self.repo.git.log("--format=%ce", f"{ours}..{theirs}").splitlines()

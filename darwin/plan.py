@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from darwin import ablation, closing, screening
-from darwin.evolution import SEEDS, Evolution
+from darwin.evolution import Evolution, purpose
 from darwin.memory.records import Individual, Run, Trial
 from darwin.sandbox.budget import LARGER, Budget, Unit
 from darwin.strategy import Strategy
@@ -100,14 +100,14 @@ def spent(run: Run, individuals: Mapping[str, Individual]) -> dict[str, float]:
     luck = run.noise.seeds if run.noise else ()
     for individual in individuals.values():
         seen = set()
-        for trial in individual.trials:
+        for trial in (*individual.trials, *([individual.screening] if individual.screening else [])):
             if (trial.seed, trial.budget) in seen:  # one training run, judged twice
                 continue
             seen.add((trial.seed, trial.budget))
-            purpose = max((name for name in SEEDS if SEEDS[name] <= trial.seed % 1000), key=SEEDS.__getitem__)
-            if individual.id == base and (trial.seed in luck or purpose == "selection"):
-                purpose = "luck"
-            found[_PURPOSES.get(purpose, purpose)] += trial.cpu_seconds or 0.0
+            name = _PURPOSES.get(purpose(trial), purpose(trial))
+            if individual.id == base and (trial.seed in luck or name == "children"):
+                name = "luck"
+            found[name] += trial.cpu_seconds or 0.0
     return found
 
 

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev, variance
 
-from scipy.special import stdtrit
-
 from darwin.memory.records import Individual, Noise, Outcome, Run, Trial, TrialStatus, Verdict
 
 LOOKS = (1, 2, 3, 5)
@@ -179,7 +177,7 @@ def interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> tu
     if len(differences) < 2:
         return None
     mean, error = fmean(differences), stdev(differences) / math.sqrt(len(differences))
-    reach = float(stdtrit(len(differences) - 1, 0.5 + confidence / 2)) * error
+    reach = _quantile(len(differences) - 1, 0.5 + confidence / 2) * error
     return mean - reach, mean + reach
 
 
@@ -191,14 +189,21 @@ def pooled_interval(
         return interval(differences, confidence)
     mean = fmean(differences)
     deviation = max(known.deviation, stdev(differences) if len(differences) > 1 else 0.0)
-    reach = float(stdtrit(known.df, 0.5 + confidence / 2)) * deviation / math.sqrt(len(differences))
+    reach = _quantile(known.df, 0.5 + confidence / 2) * deviation / math.sqrt(len(differences))
     return mean - reach, mean + reach
+
+
+def _quantile(df: int, probability: float) -> float:
+    """Student's t below which ``probability`` lies."""
+    from scipy.special import stdtrit  # a tenth of a second that most commands never need
+
+    return float(stdtrit(df, probability))
 
 
 def boundary(look: int, number: int, df: int, share: float = 1.0) -> float:
     """Standard errors that a mean difference has to clear at a look (0, 1, ...) of the run's ``number``-th verdict, by
     a bound that gets ``share`` of its error."""
-    return float(stdtrit(df, 1 - error_at(look, number) * share))
+    return _quantile(df, 1 - error_at(look, number) * share)
 
 
 def error_at(look: int, number: int) -> float:

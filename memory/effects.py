@@ -114,13 +114,16 @@ def distance(name: str, old: Any, new: Any) -> float:
     return float(np.sign(new - old))
 
 
+def change_by(techniques: Iterable[str], settings: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
+    """The change that techniques (ids) and settings (name -> old and new value) make to a script."""
+    found = {f"technique:{technique}": 1.0 for technique in techniques}
+    return found | {f"setting:{name}": distance(name, old, new) for name, (old, new) in settings.items()}
+
+
 def change_of(individual: Individual) -> dict[str, float]:
     """What an individual changed in its (first) parent's script."""
-    found = {f"technique:{technique}": 1.0 for technique in individual.techniques}
-    found |= dict.fromkeys(individual.without, -1.0)
-    for name, (old, new) in individual.settings.items():
-        found[f"setting:{name}"] = distance(name, old, new)
-    return found
+    added = change_by(individual.techniques, individual.settings)
+    return added | dict.fromkeys(individual.without, -1.0)
 
 
 def features(individuals: Iterable[Individual]) -> dict[str, dict[str, float]]:

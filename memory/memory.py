@@ -75,6 +75,10 @@ class Memory:
         """Whether the evolution has a run record yet."""
         return self._run is not None
 
+    def has_code(self, code: str) -> bool:
+        """Whether some script so far has this AST hash."""
+        return any(i.code == code for i in self.individuals.values())
+
     @property
     def run(self) -> Run:
         """The run's state. Raises MemoryFault before the first ``record(run)``."""

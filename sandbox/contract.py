@@ -11,8 +11,6 @@ from pathlib import PurePosixPath
 from darwin.sandbox.errors import ContractError
 
 GENOME_TOML = "genome.toml"
-CHECKPOINT = "ckpt.pt"
-"""The file that a train command leaves in its ``{out}`` folder."""
 
 DATA, OUT = "../data", "../out"
 """``{data}`` and ``{out}`` seen from the genome's folder, where the train command runs, in every provider."""

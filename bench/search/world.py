@@ -81,9 +81,6 @@ class Unstored:
     def diff(self, before: str, after: str) -> str:
         return ""
 
-    def forget_processes(self) -> None:
-        """There are none."""
-
     def shows(self, commit: str) -> bool:
         return True
 

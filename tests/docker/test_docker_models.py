@@ -87,7 +87,9 @@ def test_usage_counted_equals_the_servers(run):
 
 def test_agents_have_no_network_no_key_and_one_mount(run):
     folder, _, seen, _ = run
-    agents = {name: text for name, text in seen.items() if name in ("darwin-spoken-ada", "darwin-spoken-alan")}
+    agents = {
+        name: text for name, text in seen.items() if name in ("darwin-spoken-ada", "darwin-spoken-alan")
+    }
     assert len(agents) == 2
     for text in agents.values():
         whole = json.loads(text)[0]

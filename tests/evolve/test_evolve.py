@@ -11,7 +11,6 @@ import pytest
 from darwin.errors import UsageError
 from darwin.evolution import Evolution
 from darwin.gate import waiting
-from darwin.lineage import one_line
 from darwin.loop import evolve
 from darwin.memory.records import Choice, Individual, Outcome, Status
 from darwin.plan import spent
@@ -63,7 +62,7 @@ def test_every_child_is_a_commit_that_says_who_why_and_how(evolved):
             f"refs/darwin/individuals/{child.id}",
         ).split("\0")  # fmt: skip
         assert author == f"{child.author} <{child.author.lower()}@agents.invalid>"
-        assert subject == one_line(child.subject)
+        assert subject == child.subject
         assert f"Darwin-Owner: {child.owner}" in trailers
         assert f"Darwin-Generation: {child.generation}" in trailers
         assert all(f"Darwin-Technique: {t}" in trailers for t in child.techniques)
