@@ -46,7 +46,10 @@ OWN_PAIRS = 3
 """Pairs from which their own deviation alone may decide."""
 
 EQUAL = 0.05
-"""Share by which the bill of who is ahead may exceed the other's: beyond, no verdict is given."""
+"""Share by which the bill of who is ahead may exceed the other's; beyond, it is charged ``DOUBTED`` times."""
+
+DOUBTED = 3
+"""How many times what longer training is worth to the base, it is taken to be worth to who had much more of it."""
 
 CONFIDENCE = 0.98
 """Of the two-sided intervals of the closing comparison."""
@@ -235,8 +238,8 @@ def judge(
     """The verdict after ``len(pairs)`` pairs (a look, else what the last look allows).
 
     ``worse`` and ``better`` need the mean difference, charged ``per_log_time`` nats for each e-fold of longer
-    training, to be out of reach of luck, and the winner not to have trained for longer by more than ``EQUAL``;
-    ``better`` also needs at least ``LEAST_EFFECT``.
+    training, to be out of reach of luck, also where a winner that trained for longer by more than ``EQUAL`` is
+    charged ``DOUBTED`` times as much; ``better`` also needs at least ``LEAST_EFFECT``.
     """
     look = max((n for n, count in enumerate(LOOKS) if count <= len(pairs)), default=0)
     time = advantage(pairs)
@@ -251,7 +254,8 @@ def judge(
     elif low > 0 or high < 0:
         outcome = Outcome.WORSE if low > 0 else Outcome.BETTER
         helped = time if high < 0 else -time  # how much longer the winner trained
-        if math.expm1(helped) > EQUAL:
+        explained = (DOUBTED - 1) * per_log_time * helped if per_log_time else math.inf
+        if math.expm1(helped) > EQUAL and min(abs(low), abs(high)) <= explained:
             outcome = Outcome.UNDECIDED
             note = f"bills differ by {math.expm1(time):+.1%}: the one ahead trained for longer"
     return Verdict(

@@ -15,7 +15,7 @@ from darwin.sandbox.errors import SandboxError
 MARGIN = 0.05
 """Share of a time budget by which a bill may differ from it before the tokens are corrected."""
 
-OVER = 0.10
+OVER = 0.20
 """Share over a time budget at which a corrected run no longer counts as having kept to its tokens."""
 
 LARGER = 6

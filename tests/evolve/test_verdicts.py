@@ -64,13 +64,15 @@ def test_the_effect_has_to_matter():
     assert verdicts.hopeless(judge("x", pairs(0.015, 0.001, 0.008, 0.014, 0.002), KNOWN))
 
 
-def test_no_verdict_favours_who_trained_for_more_than_5_percent_longer():
+def test_who_trained_for_more_than_5_percent_longer_wins_only_what_that_cannot_explain():
     for sign, bills in ((-1, (21.2, 20.0)), (1, (20.0, 21.2))):
         differences = [sign * 0.1] * 3
         unequal = judge("x", pairs(*differences, bills=bills), KNOWN)
         assert unequal.outcome is Outcome.UNDECIDED and "trained for longer" in unequal.note
         in_spite = judge("x", pairs(*differences, bills=bills[::-1]), KNOWN)
         assert in_spite.outcome is (Outcome.BETTER if sign < 0 else Outcome.WORSE)
+        for slope, outcome in ((0.7, Outcome.UNDECIDED), (0.3, in_spite.outcome)):  # charged three times
+            assert judge("x", pairs(*differences, bills=bills), KNOWN, per_log_time=slope).outcome is outcome
     equal = judge("x", pairs(-0.1, -0.1, -0.1, bills=(20.8, 20.0)), KNOWN)
     assert equal.outcome is Outcome.BETTER
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from darwin.sandbox import judge
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.integers(0, 2**32), st.integers(2, 70), st.sampled_from([0.01, 1.0, 30.0]), st.sampled_from([0.0, 1e4])
 )
