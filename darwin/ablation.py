@@ -32,8 +32,8 @@ MOST, CHILDREN_EACH = 3, 24
 """Techniques that a run tries its champion without, at the larger budget, and how many children it has for each: so
 many cost about what the two trials of a technique cost."""
 
-CLOSE = 0.02
-"""Nats within which a run looks at a second pair: about two deviations of a difference at the larger budget."""
+CLOSE = 0.01
+"""Nats within which a run looks at a second pair: about one deviation of a difference at the larger budget."""
 
 
 @dataclass(frozen=True)
