@@ -18,9 +18,6 @@ from tests.smollm2 import Counting, require_server
 SECRET = "sk-of-the-caller-5e884898da280471"
 
 
-pytestmark = pytest.mark.xdist_group("smollm2")  # one run for all, in one process
-
-
 @pytest.fixture(scope="module")
 def run(client, tmp_path_factory):
     """One generation by smollm2 in the settings style; what the server counted, what could be seen of containers."""
