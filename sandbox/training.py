@@ -63,7 +63,7 @@ class Training:
         if budget.unit is Unit.TOKENS:
             self.train(int(budget.amount))
         elif budget.unit is Unit.FLOPS:
-            if not model.flops_per_token:
+            if model.flops_per_token is None or model.flops_per_token < 1:
                 raise Failed(
                     TrialStatus.CRASHED, "smoke", "Its FLOPs cannot be counted, and the budget is in FLOPs."
                 )

@@ -34,8 +34,9 @@ class Job:
 
     ``label`` is for people; ``budget`` as the user wrote it; ``tokens`` what it buys this genome (None: to be
     found out); ``split`` is val or test, ``further`` splits are judged after the same training. ``times`` is how
-    many times the run's usual budget this is, ``probes`` how many batches of each split the leak probe asks for
-    again. With a ``salt``, the seed that the script gets and its data's rotation are both drawn from seed and salt.
+    many times the run's usual budget this is, ``probes`` how many batches of altered windows the leak probe asks
+    for in each split. With a ``salt``, the seed that the script gets and its data's rotation are both drawn from
+    seed and salt.
     """
 
     label: str
@@ -99,7 +100,14 @@ def run_job(
             _train(training, job, dataset)
             measured |= _mfu(measured, peak_flops)
             judge = Judge(
-                session, dataset, contract.context, job.seed, limits, device, on_metrics, job.probes
+                session,
+                dataset,
+                contract.context,
+                dataset.key(job.seed),
+                limits,
+                device,
+                on_metrics,
+                job.probes,
             )
             for split, found in splits.items():
                 found |= judge.score(split)
