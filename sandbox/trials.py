@@ -17,6 +17,7 @@ from typing import Any
 from darwin.memory.records import Trial, TrialStatus
 from darwin.sandbox.box import Box, Sandbox
 from darwin.sandbox.budget import Budget, Unit
+from darwin.sandbox.carried import carries
 from darwin.sandbox.contract import GENOME_TOML, Contract, check_name
 from darwin.sandbox.dataset import Dataset
 from darwin.sandbox.errors import BoxLost, ContractError, SandboxError
@@ -97,6 +98,8 @@ def run_job(
         )
         measured = training.measured
         try:
+            if problem := carries(job.files, dataset):
+                raise Failed(TrialStatus.DISQUALIFIED, "smoke", problem)
             _train(training, job, dataset)
             measured |= _mfu(measured, peak_flops)
             judge = Judge(
@@ -248,7 +251,7 @@ def _train(training: Training, job: Job, dataset: Dataset) -> None:
     if tokens is None:
         training.to_budget(budget, fresh, (few, seconds))
     else:
-        training.train(tokens)
+        training.keep_to(budget, training.train(tokens))
     model = training.session.inspect("probe", dataset.vocab_size)
     if measured["tokens"] > few and model.digest is not None and model.digest == fresh.digest:
         problem = "Training changed nothing: the model answers as it did after its first steps."
