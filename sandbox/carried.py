@@ -1,4 +1,4 @@
-"""Whether a script carries text of the held-out splits: what it can only know from where it must not look.
+"""Whether a script carries what it must not: text of the held-out splits, or data by the hundred kilobytes.
 
 Only the script is read, nothing of it is run. Found are runs of ``RUN`` tokens in the files themselves, in their
 strings, plain, turned round or in a base of letters (hexadecimal to base 85), and in rows of numbers. Compressed or
@@ -29,8 +29,11 @@ _DECODERS: tuple[Callable[[bytes], bytes], ...] = (
 )  # fmt: skip
 
 
-def carries(files: Mapping[str, bytes], dataset: Dataset) -> str | None:
-    """What is carried, in one sentence, or None."""
+def carries(files: Mapping[str, bytes], dataset: Dataset, most: int) -> str | None:
+    """What is carried, in one sentence, or None. A script of more than ``most`` bytes carries too much of anything."""
+    size = sum(len(content) for content in files.values())
+    if size > most:
+        return f"Its files have {size} bytes, more than the {most} allowed: a script is code, not data."
     for split in ("val", "test"):
         known = _grams(dataset.splits[split])
         for name, content in files.items():

@@ -22,7 +22,7 @@ Event = dict[str, Any]
 _GRACE_SECONDS = 60.0  # over a phase's wall limit, which the server keeps: to kill, to clean, to be scheduled
 
 _STOPPED = {
-    "cpu": (TrialStatus.TIMED_OUT, "It used more than the {cpu_seconds:.0f} CPU seconds allowed."),
+    "cpu": (TrialStatus.TIMED_OUT, "It used more than the {cpu_seconds:.3g} CPU seconds allowed."),
     "wall": (TrialStatus.TIMED_OUT, "It ran longer than the {wall_seconds:.0f} seconds allowed."),
     "memory": (TrialStatus.OUT_OF_MEMORY, "It took more than the {memory_bytes} bytes of memory allowed."),
     "log": (TrialStatus.FLOODED, "It printed more than the {log_bytes} bytes allowed."),

@@ -98,7 +98,7 @@ def run_job(
         )
         measured = training.measured
         try:
-            if problem := carries(job.files, dataset):
+            if problem := carries(job.files, dataset, limits.genome_bytes):
                 raise Failed(TrialStatus.DISQUALIFIED, "smoke", problem)
             _train(training, job, dataset)
             measured |= _mfu(measured, peak_flops)
