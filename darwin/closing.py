@@ -14,7 +14,7 @@ from statistics import fmean
 from darwin import verdicts
 from darwin.evolution import Evolution
 from darwin.measure import Wanted, budget_of, measure
-from darwin.memory.records import Check, Comparison, ComparisonRow, Individual
+from darwin.memory.records import Check, Comparison, ComparisonRow, Individual, Status
 from darwin.sandbox.budget import LARGER
 
 SEEDS = 3
@@ -35,6 +35,11 @@ def check(evolution: Evolution) -> None:
     evolution.screen.say(f"{champion.id:14} meets {base.id} at {budget}, {len(seeds)} fresh seeds.")
     measure(evolution, [Wanted(i, seed, ("val", "test"), LARGER) for seed in seeds for i in (base, champion)])
     base, champion = memory.individuals[base.id], memory.individuals[champion.id]
+    if champion.status is Status.DISQUALIFIED:
+        evolution.screen.say(f"{champion.id} is champion no longer: {champion.reason}", "yellow")
+        proven = None if run.incumbent in (base.id, champion.id) else run.incumbent
+        memory.record(evolution.advanced(champion=proven, test_uses=_uses(evolution)))
+        return
     pairs = verdicts.paired(champion, base, seeds, "val", budget)
     if not pairs or champion.loss is None or base.loss is None:
         return

@@ -65,6 +65,7 @@ def waiting(memory: Memory) -> list[Individual]:
             i
             for i in memory.individuals.values()
             if i.verdict is not None
+            and i.status is not Status.DISQUALIFIED
             and (i.verdict.outcome is Outcome.BETTER or i.operator == EDIT)
             and i.verdict.against == memory.run.incumbent
             and i.id not in decided

@@ -144,7 +144,7 @@ def meet(evolution: Evolution, contender: Individual, least: int = 0) -> None:
         measure(evolution, [Wanted(i, seed) for seed in seeds[:look] for i in (contender, incumbent)])
         mine, theirs = memory.individuals[contender.id], memory.individuals[incumbent.id]
         pairs = verdicts.paired(mine, theirs, seeds[:look], "val", run.budget)
-        if not pairs:
+        if not pairs or mine.status is not Status.TRAINED:
             return
         known = verdicts.spread(run, memory.individuals, mine, pairs)
         slope = run.noise.per_log_time if run.noise else 0.0

@@ -88,11 +88,25 @@ def with_trial(individual: Individual, trial: Trial, individuals: Mapping[str, I
                 for name, other in near.items()
                 if other.loss is not None
             }
-        elif trial.status is TrialStatus.DISQUALIFIED:
-            changes["reason"] = (trial.error or "").partition("\n")[0]
-        elif trial.status is not TrialStatus.OK:
-            changes["reason"] = f"{trial.status.replace('_', ' ')} in its {trial.phase} phase"
+    if individual.status is Status.BORN or (individual.parents and trial.status is not TrialStatus.OK):
+        changes |= _fallen(individual, trial)
     return individual.model_copy(update=changes)
+
+
+def _fallen(individual: Individual, trial: Trial) -> dict[str, object]:
+    """What a trial that was not ok does to an individual, whatever its earlier ones came to.
+
+    A cheat found on any seed, split or budget is a cheat. Who fails on a later seed at the run's own budget has
+    failed: else a script could fail wherever it is unlucky, and be judged by its luck.
+    """
+    if trial.status is TrialStatus.DISQUALIFIED:
+        return {"status": Status.DISQUALIFIED, "reason": (trial.error or "").partition("\n")[0]}
+    first = individual.trials[0] if individual.trials else trial
+    if trial.status is TrialStatus.OK or trial.budget != first.budget or trial.split != first.split:
+        return {}
+    seed = f" on seed {trial.seed}" if individual.trials else ""
+    reason = f"{trial.status.replace('_', ' ')} in its {trial.phase} phase{seed}"
+    return {"status": Status.FAILED, "reason": reason}
 
 
 _STATUS = {TrialStatus.OK: Status.TRAINED, TrialStatus.DISQUALIFIED: Status.DISQUALIFIED}

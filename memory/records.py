@@ -207,7 +207,10 @@ class Individual(Record):
 
     @property
     def loss(self) -> float | None:
-        """Validation loss on the seed that every individual is first measured on; None if there is none."""
+        """Validation loss on the seed that every individual is first measured on; None if there is none, or if
+        anything was wrong with it later."""
+        if self.status in (Status.FAILED, Status.DISQUALIFIED):
+            return None
         return self.trials[0].loss if self.trials and self.trials[0].split == "val" else None
 
     @property

@@ -18,6 +18,10 @@ MARGIN = 0.05
 OVER = 0.20
 """Share over a time budget at which a corrected run no longer counts as having kept to its tokens."""
 
+FAR_OVER = 0.25
+"""Share over a time budget (and a second) at which a run on tokens found earlier does not count: bills of equal work
+vary by 5 %, so this is no accident. For what is less a verdict charges."""
+
 LARGER = 6
 """How many times the budget a champion is checked at: short trials flatter head starts."""
 

@@ -54,6 +54,20 @@ class Dataset:
                     digest.update(chunk)
         return digest.hexdigest()
 
+    @cached_property
+    def _held_out(self) -> bytes:
+        """sha256 over validation and test tokens."""
+        digest = hashlib.sha256()
+        for split in SPLITS[1:]:
+            for start in range(0, len(self.splits[split]), _CHUNK):
+                digest.update(self.splits[split][start : start + _CHUNK].tobytes())
+        return digest.digest()
+
+    def key(self, seed: int) -> str:
+        """What the order of judging and the leak probe are drawn from: the same for equal seeds, and known only to
+        who holds the held-out splits. A script knows its seed; by that alone it could tell where not to peek."""
+        return hashlib.sha256(b"judging %d " % seed + self._held_out).hexdigest()
+
     def require(self, context: int) -> None:
         """Raise ``DatasetError`` unless every split holds at least one window: context + 1 tokens."""
         for split, tokens in self.splits.items():

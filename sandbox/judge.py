@@ -30,9 +30,9 @@ class Windows:
             return None
         return f"Judged on {len(self.inputs)} evenly spaced windows of {self.of}."
 
-    def batches(self, seed: int, size: int) -> Iterator[NDArray[np.int64]]:
-        """Indices of windows, ``size`` at a time, in an order shuffled by the seed."""
-        digest = hashlib.sha256(f"judge {seed}".encode()).digest()
+    def batches(self, key: str, size: int) -> Iterator[NDArray[np.int64]]:
+        """Indices of windows, ``size`` at a time, in an order shuffled by the key; the last batch may be smaller."""
+        digest = hashlib.sha256(f"judge {key}".encode()).digest()
         order = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "big"))).permutation(
             len(self.inputs)
         )

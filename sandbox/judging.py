@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from darwin.memory.records import TrialStatus, perplexity
 from darwin.sandbox import judge, probe
 from darwin.sandbox.dataset import Dataset
@@ -17,12 +20,12 @@ from darwin.sandbox.session import Event, Failed, Session
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges one job's model: windows of ``context`` tokens, in an order and with a probe drawn from ``seed``."""
+    """Judges one job's model: windows of ``context`` tokens, in an order and with a probe drawn from ``key``."""
 
     session: Session
     dataset: Dataset
     context: int
-    seed: int
+    key: str
     limits: Limits
     device: str
     tell: Callable[[Event], None] | None
@@ -31,40 +34,34 @@ class Judge:
     def score(self, split: str) -> dict[str, Any]:
         """``loss`` (nats per token), ``perplexity``, ``bits_per_byte`` and ``judge_seconds`` (CPU) of one split.
 
-        Each batch is answered by a process that has seen no other. ``probes`` batches come a second time, altered,
-        at a place among the others: the leak probe. Raises ``Failed`` for odd logits and for a leak.
+        Each batch is answered by a process that has seen no other. Among them come ``probes`` batches of altered
+        windows: the leak probe. Raises ``Failed`` for odd logits and for a leak.
         """
         vocab = self.dataset.vocab_size
         judged = judge.windows(self.dataset.splits[split], self.context, vocab, self.limits.judged_logits)
         if judged.subset and self.tell:
             self.tell({"event": "note", "text": judged.subset})
-        size = max(
-            1, min(self.limits.windows_per_batch, self.limits.logits_per_batch // (self.context * vocab))
-        )
-        batches = list(judged.batches(self.seed, size))
-        whole = max(1, len(judged.inputs) // size)  # batches of full size come first
-        probed = {(self.seed + n) % whole for n in range(min(self.probes, whole))}
-        altered = {
-            n: probe.alter(judged.inputs[batches[n]], batches[n], judged.inputs, self.seed) for n in probed
-        }
-        asks = sorted(
-            [(n, False) for n in range(len(batches))] + [(n, True) for n in probed], key=self._order
-        )
-        score, spent, kept = judge.Score(judged), 0.0, dict[tuple[int, bool], Any]()
+        batches, rows = self._batches(judged)
+        altered = [probe.alter(rows, judged.inputs, f"{self.key} {n}") for n in range(self.probes)]
+        asks = [(n, False) for n in range(len(rows))] + [(n, True) for n in range(len(altered))]
+        score, spent = judge.Score(judged), 0.0
+        before = [np.empty((*one.inputs.shape, vocab), dtype=np.float32) for one in altered]
+        after: dict[int, NDArray[np.float32]] = {}
         most = self.limits.judge_cpu_seconds * max(1.0, self._relative(split))
-        for number, other in asks:
-            inputs = altered[number].inputs if other else judged.inputs[batches[number]]
+        for number, other in sorted(asks, key=self._order):
+            inputs = altered[number].inputs if other else judged.inputs[rows[number]]
             logits, report = self.session.logits("judge", inputs, vocab, max(0.5, most - spent))
-            if number in probed:
-                kept[number, other] = logits
             if other:
+                after[number] = logits
                 continue
             spent += report.cpu_seconds
-            if problem := score.add(batches[number], logits):
+            if problem := score.add(batches[number], logits[: len(batches[number])]):
                 raise Failed(TrialStatus.BAD_LOGITS, "judge", problem)
-        for number in sorted(probed):
-            changes = probe.largest_change(kept[number, False], kept[number, True], altered[number].cuts)
-            self._refuse_leak(judged.inputs[batches[number]], kept[number, False], *changes)
+            for kept, one in zip(before, altered, strict=True):
+                kept[one.origins == number] = logits[one.origins == number]
+        for number, one in enumerate(altered):
+            changes = probe.largest_change(before[number], after[number], one.cuts)
+            self._refuse_leak(one.inputs, after[number], *changes)
         loss = score.loss()
         length = self.dataset.bytes_per_token
         return {
@@ -73,6 +70,13 @@ class Judge:
             "bits_per_byte": length and loss / math.log(2) / length,
             "judge_seconds": spent,
         }
+
+    def _batches(self, judged: judge.Windows) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+        """(the windows of each batch, the same filled up to one size): no batch can be told by its size."""
+        fitting = self.limits.logits_per_batch // (self.context * self.dataset.vocab_size)
+        size = max(1, min(self.limits.windows_per_batch, fitting, len(judged.inputs)))
+        batches = list(judged.batches(self.key, size))
+        return batches, [np.concatenate([batch, batches[0][: size - len(batch)]]) for batch in batches]
 
     def _refuse_leak(self, inputs: Any, kept: Any, whole: float, end: float) -> None:
         """Raise ``Failed`` for a leak; a model whose answers vary by themselves is told from one that leaks."""
@@ -87,7 +91,7 @@ class Judge:
         raise Failed(TrialStatus.DISQUALIFIED, "judge", problem)
 
     def _order(self, ask: tuple[int, bool]) -> bytes:
-        return hashlib.sha256(f"order {self.seed} {ask}".encode()).digest()
+        return hashlib.sha256(f"order {self.key} {ask}".encode()).digest()
 
     def _relative(self, split: str) -> float:
         """Length of a split in validation splits: what the base's judging seconds were measured on."""

@@ -66,6 +66,9 @@ class Limits:
     memory_bytes: int = 2 * GiB
     """Bytes over what the server held at the fork, for each process and for the tree: ten times the base's need."""
 
+    genome_bytes: int = 128 * KiB
+    """Bytes of all files of a script: eight times the base's, no room for trained weights or a corpus."""
+
     checkpoint_bytes: int = 256 * MiB
     """Bytes: the server holds it in memory between phases; the base's is 3 to 10 MB."""
 

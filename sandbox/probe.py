@@ -1,12 +1,13 @@
 """The leak probe: does a model see what comes after a token, or the other windows of its batch?
 
-It asks once more for a batch that is judged anyway, with some of it changed, in a request that looks like any
-other. Whatever a position may see is unchanged, so its logits have to be the same.
+It asks once more for windows that are judged anyway, in other company and with other ends, in a request that looks
+like any other. Whatever a position may see is unchanged, so its logits have to be the same.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,37 +23,54 @@ move no loss by more than the bound, a hundredth of a per cent of perplexity."""
 
 @dataclass(frozen=True)
 class Altered:
-    """A batch with other contents from ``cuts`` on: inputs (B, T), and for each row the first position that was
-    replaced (T: the row is as it was, 0: another window altogether)."""
+    """A batch of judged windows with other contents from ``cuts`` on: inputs (B, T), and for each row the judged batch
+    whose row of the same number it was taken from, and the first position that was replaced (T: the row is as it was,
+    0: another window altogether)."""
 
     inputs: Tokens
+    origins: NDArray[np.int64]
     cuts: NDArray[np.int64]
 
 
-def alter(inputs: Tokens, index: NDArray[np.int64], all_inputs: Tokens, seed: int) -> Altered:
-    """Change a batch of windows ``inputs`` (B, T), which are the windows ``index`` of ``all_inputs`` (N, T).
+def alter(batches: Sequence[NDArray[np.int64]], all_inputs: Tokens, key: str) -> Altered:
+    """Make one batch out of rows of all ``batches`` (each B indices into the windows ``all_inputs`` (N, T)).
 
-    Three quarters of the rows get the end of another window of the split, from a position drawn for each; the
-    others are kept, or replaced altogether. Where a window and its successor are in one batch, the successor
-    goes and the window stays: its last target is the successor's first token.
+    A row keeps its number, so that equal shapes give equal bits, and gets neighbours from other batches: what a model
+    does in some batches only shows too. Three quarters of the rows get the end of another window, from positions as
+    different as can be; the others are kept, or replaced altogether. Where a window and its successor are in one batch,
+    the window is kept and the successor left out: its first token is the window's last target.
     """
-    digest = hashlib.sha256(f"probe {seed}".encode()).digest()
+    digest = hashlib.sha256(f"probe {key}".encode()).digest()
     random = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "big")))
-    rows, length = inputs.shape
-    cuts: NDArray[np.int64] = np.asarray(random.integers(1, max(2, length), rows), dtype=np.int64)
+    rows, length = len(batches[0]), all_inputs.shape[1]
+    few = rows // 8
+    origins: NDArray[np.int64] = random.permutation(np.arange(rows) % len(batches))
+    cuts: NDArray[np.int64] = np.full(rows, -1, dtype=np.int64)
     order = random.permutation(rows)
-    cuts[order[: rows // 8]], cuts[order[rows // 8 : rows // 4]] = length, 0
-    place = {int(window): row for row, window in enumerate(index)}
-    followed = [row for row, window in enumerate(index) if int(window) + 1 in place]
-    for row in followed[: rows // 8]:
-        successor = place[int(index[row]) + 1]
-        cuts[row], cuts[successor] = length, 0
-    changed = inputs.copy()
-    for row in range(rows):
-        cut = int(cuts[row])
+    cuts[order[:few]], cuts[order[few : 2 * few]] = length, 0
+    followed = _followed(batches, random)
+    for row in [int(row) for row in order if int(row) in followed][:few]:
+        origins[row], cuts[row] = followed[row], length
+    index = np.array([batches[origins[row]][row] for row in range(rows)])
+    for successor in np.isin(index, index[cuts == length] + 1).nonzero()[0]:
+        cuts[successor] = 0
+    left = (cuts < 0).nonzero()[0]
+    places = [1 + random.permutation(max(1, length - 1)) for _ in range(1 + len(left) // max(1, length - 1))]
+    cuts[left] = np.concatenate(places)[: len(left)]
+    changed = all_inputs[index].copy()
+    for row, cut in enumerate(cuts):
         if cut < length:
-            changed[row, cut:] = _donor(inputs[row], all_inputs, cut, random)[cut:]
-    return Altered(changed, cuts)
+            changed[row, cut:] = _donor(changed[row], all_inputs, int(cut), random)[cut:]
+    return Altered(changed, origins, cuts)
+
+
+def _followed(batches: Sequence[NDArray[np.int64]], random: np.random.Generator) -> dict[int, int]:
+    """Row -> a batch that holds the successor of its window in that row; rows without one are left out."""
+    found = {}
+    for number in random.permutation(len(batches)):
+        for row in np.isin(batches[number] + 1, batches[number]).nonzero()[0]:
+            found[int(row)] = int(number)
+    return found
 
 
 def _donor(window: Tokens, all_inputs: Tokens, cut: int, random: np.random.Generator) -> Tokens:

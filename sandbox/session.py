@@ -22,7 +22,7 @@ Event = dict[str, Any]
 _GRACE_SECONDS = 60.0  # over a phase's wall limit, which the server keeps: to kill, to clean, to be scheduled
 
 _STOPPED = {
-    "cpu": (TrialStatus.TIMED_OUT, "It used more than the {cpu_seconds:.0f} CPU seconds allowed."),
+    "cpu": (TrialStatus.TIMED_OUT, "It used more than the {cpu_seconds:.3g} CPU seconds allowed."),
     "wall": (TrialStatus.TIMED_OUT, "It ran longer than the {wall_seconds:.0f} seconds allowed."),
     "memory": (TrialStatus.OUT_OF_MEMORY, "It took more than the {memory_bytes} bytes of memory allowed."),
     "log": (TrialStatus.FLOODED, "It printed more than the {log_bytes} bytes allowed."),
@@ -144,7 +144,7 @@ class Session:
         bounds = self._bounds(self._limits.probe_cpu_seconds, file_bytes=0, answer_bytes=64 * KiB)
         report = self._model("inspect", phase, bounds, vocab_size)
         flops = _number(report.answer.get("flops_per_token"))
-        if flops is not None and flops < 0:
+        if flops is not None and flops < 1:  # no product at all, or a claim that would buy tokens without end
             flops = None
         return Inspected(_count(report.answer.get("parameters")), flops, _text(report.answer.get("digest")))
 
@@ -220,7 +220,7 @@ class Session:
 
     def _error(self, sentence: str, report: Report) -> str:
         words = last_words(report.log, self._limits.error_characters)
-        return f"{sentence}\n{words}".strip()
+        return f"{printable(sentence)}\n{words}".strip()
 
     def _bounds(self, cpu_seconds: float, *, file_bytes: int, answer_bytes: int) -> dict[str, Any]:
         return bounds(
@@ -261,9 +261,13 @@ def last_words(log: str, most: int) -> str:
     """
     tail = log[-most:]
     start = tail.find("Traceback (most recent call last):")
-    chosen = tail[start:] if start >= 0 else "\n".join(tail.splitlines()[-20:])
+    return printable(tail[start:] if start >= 0 else "\n".join(tail.splitlines()[-20:]))
+
+
+def printable(text: str) -> str:
+    """A candidate's text with what no record and no screen can hold replaced: control characters, lone surrogates."""
     return "".join(
-        char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in chosen
+        char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from darwin.memory.records import TrialStatus
-from darwin.sandbox.budget import MARGIN, OVER, Budget, Unit, guess, tokens_for_flops
+from darwin.sandbox.budget import FAR_OVER, MARGIN, OVER, Budget, Unit, guess, tokens_for_flops
 from darwin.sandbox.limits import Limits
 from darwin.sandbox.pace import Pace
 from darwin.sandbox.session import Failed, Inspected, Report, Session
@@ -63,7 +63,7 @@ class Training:
         if budget.unit is Unit.TOKENS:
             self.train(int(budget.amount))
         elif budget.unit is Unit.FLOPS:
-            if not model.flops_per_token:
+            if model.flops_per_token is None or model.flops_per_token < 1:
                 raise Failed(
                     TrialStatus.CRASHED, "smoke", "Its FLOPs cannot be counted, and the budget is in FLOPs."
                 )
@@ -83,6 +83,16 @@ class Training:
                     f"It took {bill:.1f} s of a budget of {budget} even after its tokens were corrected: its cost "
                     "does not follow --max_tokens.",
                 )  # fmt: skip
+
+    def keep_to(self, budget: Budget, bill: float) -> None:
+        """Refuse a run on tokens known before that took far longer than their budget: it does so on some seeds or
+        lengths only, and no rehearsal saw it."""
+        if budget.unit is Unit.SECONDS and self.pace and bill > budget.amount * (1 + FAR_OVER) + 1:
+            raise Failed(
+                TrialStatus.OVER_BUDGET, "train",
+                f"It took {bill:.1f} s of a budget of {budget} on tokens that fitted before: its cost does not follow "
+                "--max_tokens.",
+            )  # fmt: skip
 
     def _rehearse(self, seconds: float, smoked: tuple[int, float]) -> tuple[tuple[int, float], int]:
         """((tokens, billed seconds) of a short run, tokens guessed from it and from the one before it).

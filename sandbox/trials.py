@@ -17,6 +17,7 @@ from typing import Any
 from darwin.memory.records import Trial, TrialStatus
 from darwin.sandbox.box import Box, Sandbox
 from darwin.sandbox.budget import Budget, Unit
+from darwin.sandbox.carried import carries
 from darwin.sandbox.contract import GENOME_TOML, Contract, check_name
 from darwin.sandbox.dataset import Dataset
 from darwin.sandbox.errors import BoxLost, ContractError, SandboxError
@@ -34,8 +35,9 @@ class Job:
 
     ``label`` is for people; ``budget`` as the user wrote it; ``tokens`` what it buys this genome (None: to be
     found out); ``split`` is val or test, ``further`` splits are judged after the same training. ``times`` is how
-    many times the run's usual budget this is, ``probes`` how many batches of each split the leak probe asks for
-    again. With a ``salt``, the seed that the script gets and its data's rotation are both drawn from seed and salt.
+    many times the run's usual budget this is, ``probes`` how many batches of altered windows the leak probe asks
+    for in each split. With a ``salt``, the seed that the script gets and its data's rotation are both drawn from
+    seed and salt.
     """
 
     label: str
@@ -96,10 +98,19 @@ def run_job(
         )
         measured = training.measured
         try:
+            if problem := carries(job.files, dataset, limits.genome_bytes):
+                raise Failed(TrialStatus.DISQUALIFIED, "smoke", problem)
             _train(training, job, dataset)
             measured |= _mfu(measured, peak_flops)
             judge = Judge(
-                session, dataset, contract.context, job.seed, limits, device, on_metrics, job.probes
+                session,
+                dataset,
+                contract.context,
+                dataset.key(job.seed),
+                limits,
+                device,
+                on_metrics,
+                job.probes,
             )
             for split, found in splits.items():
                 found |= judge.score(split)
@@ -240,7 +251,7 @@ def _train(training: Training, job: Job, dataset: Dataset) -> None:
     if tokens is None:
         training.to_budget(budget, fresh, (few, seconds))
     else:
-        training.train(tokens)
+        training.keep_to(budget, training.train(tokens))
     model = training.session.inspect("probe", dataset.vocab_size)
     if measured["tokens"] > few and model.digest is not None and model.digest == fresh.digest:
         problem = "Training changed nothing: the model answers as it did after its first steps."

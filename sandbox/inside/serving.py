@@ -113,7 +113,7 @@ class Server:
 
     def _run(self, work: phase.Work, header: dict[str, Any]) -> phase.Report:
         report = phase.run(
-            work, phase.Bounds(**header["bounds"]), self._hangup, self._folders + self._writable
+            work, phase.Bounds(**header["bounds"]), self._hangup, [self._root, *self._writable]
         )
         report.log = report.log.replace(f"{self._genome}{os.sep}".encode(), b"")
         return report
@@ -144,14 +144,40 @@ class Server:
         return checkpoint
 
     def _clear(self) -> None:
-        """Empty every folder a candidate can write to."""
-        for folder in self._folders:
-            remove(folder)
-            folder.mkdir(mode=0o700)
-        for folder in self._writable:
+        """Empty every folder a candidate can write to: the server's own too, where only its log stays, emptied."""
+        for folder in (self._root, *self._writable):
+            _remove_attributes(folder)
             for path in folder.iterdir():
-                if path != self._root:
+                if path != self._root and not _is_own_log(path):
                     remove(path)
+        _empty_own_log()
+        for folder in self._folders:
+            folder.mkdir(mode=0o700)
+
+
+def _remove_attributes(folder: Path) -> None:
+    """Extended attributes hold some kilobytes, and stay when a folder is emptied."""
+    if hasattr(os, "listxattr"):
+        with contextlib.suppress(OSError):  # this file system has none
+            for name in os.listxattr(folder):
+                if name.startswith("user."):
+                    os.removexattr(folder, name)
+
+
+def _is_own_log(path: Path) -> bool:
+    """Whether a path is the file that this server's standard error goes to, where a provider keeps one."""
+    try:
+        found, own = path.lstat(), os.fstat(2)
+    except OSError:
+        return False
+    return stat.S_ISREG(own.st_mode) and (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+
+
+def _empty_own_log() -> None:
+    """A candidate can write into that file too, and would find it again."""
+    if stat.S_ISREG(os.fstat(2).st_mode):
+        os.ftruncate(2, 0)
+        os.lseek(2, 0, os.SEEK_SET)
 
 
 class _Metrics:

@@ -39,13 +39,13 @@ def test_a_split_too_large_is_judged_on_evenly_spaced_windows_and_says_so():
     assert judged.subset == "Judged on 5 evenly spaced windows of 10."
 
 
-def test_batches_hold_every_window_once_in_an_order_of_the_seed():
+def test_batches_hold_every_window_once_in_an_order_of_the_key():
     judged = judge.windows(np.arange(401, dtype="<u2"), context=4, vocab_size=500)
-    order = [index.tolist() for index in judged.batches(seed=1, size=32)]
+    order = [index.tolist() for index in judged.batches("1", size=32)]
     assert [len(index) for index in order] == [32, 32, 32, 4]
     assert sorted(index for batch in order for index in batch) == list(range(100))
-    assert order == [index.tolist() for index in judged.batches(seed=1, size=32)]
-    assert order != [index.tolist() for index in judged.batches(seed=2, size=32)]
+    assert order == [index.tolist() for index in judged.batches("1", size=32)]
+    assert order != [index.tolist() for index in judged.batches("2", size=32)]
 
 
 def test_the_loss_does_not_depend_on_the_order_to_the_bit():
@@ -53,9 +53,9 @@ def test_the_loss_does_not_depend_on_the_order_to_the_bit():
     judged = judge.windows(random.integers(9, size=801).astype("<u2"), context=8, vocab_size=9)
     logits = random.standard_normal((100, 8, 9)).astype(np.float32)
     found = set()
-    for seed, size in ((1, 100), (2, 7), (3, 1)):
+    for key, size in (("1", 100), ("2", 7), ("3", 1)):
         score = judge.Score(judged)
-        for index in judged.batches(seed, size):
+        for index in judged.batches(key, size):
             assert score.add(index, logits[index]) is None
         found.add(score.loss())
     assert len(found) == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from darwin.memory.records import TrialStatus
-from darwin.sandbox import judge, probe
+from darwin.sandbox import Dataset, judge, probe
 from darwin.sandbox.trials import run_trial
 from tests.tiny import job
 
@@ -107,12 +107,32 @@ def test_a_script_whose_training_changes_nothing_is_disqualified(dataset, shared
 def test_an_altered_batch_keeps_every_past_and_looks_like_the_split():
     tokens = np.random.default_rng(1).integers(9, size=4001).astype("<u2")
     judged = judge.windows(tokens, context=16, vocab_size=9)
-    index = np.random.default_rng(2).permutation(len(judged.inputs))[:64]
-    before = judged.inputs[index]
-    altered = probe.alter(before, index, judged.inputs, seed=3)
-    for row, cut in enumerate(altered.cuts):
-        assert np.array_equal(altered.inputs[row, :cut], before[row, :cut])
+    batches = list(judged.batches("a key", 50))
+    altered = probe.alter(batches, judged.inputs, "a key")
+    for row, (number, cut) in enumerate(zip(altered.origins, altered.cuts, strict=True)):
+        before = judged.inputs[batches[number][row]]
+        assert np.array_equal(altered.inputs[row, :cut], before[:cut])
         if cut < 16:
-            assert altered.inputs[row, cut] != before[row, cut]
-    assert {0, 16} < set(altered.cuts.tolist()) and len(set(altered.cuts.tolist())) > 10
-    assert altered.inputs.dtype == before.dtype and altered.inputs.shape == before.shape
+            assert altered.inputs[row, cut] != before[cut]
+    assert altered.inputs.dtype == judged.inputs.dtype and altered.inputs.shape == (50, 16)
+    assert set(altered.cuts.tolist()) == set(range(17)), "a peek at any one position shows"
+    assert np.bincount(altered.origins).min() >= 5, "a peek in any one batch shows"
+
+
+def test_a_window_is_kept_without_its_successor_where_both_were_together():
+    judged = judge.windows(np.random.default_rng(1).integers(9, size=4001).astype("<u2"), 16, 9)
+    batches = [np.arange(start, start + 50) for start in range(0, 250, 50)]
+    altered = probe.alter(batches, judged.inputs, "a key")
+    index = np.array([batches[number][row] for row, number in enumerate(altered.origins)])
+    kept = index[altered.cuts == 16]
+    assert len(kept) >= 4
+    assert not np.isin(kept + 1, index[altered.cuts > 0]).any()
+
+
+def test_what_the_probe_draws_from_takes_the_held_out_text_to_know(dataset, data_folder, tmp_path):
+    for name in ("train.bin", "val.bin", "test.bin", "meta.json"):
+        (tmp_path / name).write_bytes((data_folder / name).read_bytes())
+    assert Dataset.load(tmp_path).key(1) == dataset.key(1) != dataset.key(2)
+    with (tmp_path / "test.bin").open("r+b") as file:
+        file.write(bytes(2 * 10))
+    assert Dataset.load(tmp_path).key(1) != dataset.key(1)

@@ -1,0 +1,42 @@
+"""The red team under ``process``: cheats that abuse the protocol are caught, honest oddities pass.
+
+What ``process`` does not stop is named in docs/security.md; in containers everything is (tests/docker).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from darwin.memory.records import TrialStatus
+from darwin.sandbox import ProcessSandbox
+from tests.redteam.arena import Arena
+from tests.redteam.cheats import CHEATS
+from tests.redteam.honest import HONEST
+from tests.spare import SharedServer
+
+
+@pytest.fixture(scope="session")
+def arena(tmp_path_factory):
+    sandbox = SharedServer(ProcessSandbox())
+    yield Arena(sandbox, tmp_path_factory.mktemp("arena"))
+    sandbox.close()
+
+
+@pytest.mark.xdist_group("redteam")
+@pytest.mark.parametrize("name", [name for name, cheat in CHEATS.items() if cheat.process])
+def test_a_cheat_is_caught(arena, name):
+    assert arena.caught(CHEATS[name]) is not None
+
+
+@pytest.mark.xdist_group("redteam")
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_oddity_passes(arena, name):
+    trial = arena.run(HONEST[name], probes=4)[0]
+    assert (trial.status, trial.error) == (TrialStatus.OK, None)
+    assert trial.loss is not None and trial.loss < 3.1
+
+
+def test_the_battery_is_as_large_as_promised():
+    assert len(CHEATS) >= 30
+    assert len(HONEST) >= 15
+    assert all(cheat.tries and "\n" not in cheat.tries for cheat in CHEATS.values())
