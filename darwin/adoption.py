@@ -89,7 +89,8 @@ def draft(folder: Path, command: str | None = None) -> Draft:
     known = adapter.in_force({path: sources[path] for path in used}, script, options)
     found = _found(made, {path: sources[path] for path in used}, script, options, known)
     found.facts["ORIGIN"] = origin.facts()
-    evolvable = [p for p in used if p == script or p in options or p in imported_by(script, sources)]
+    mine = (script, *options, *imported_by(script, sources))
+    evolvable = [path for path in used if path in mine and sources[path].strip()]
     made.said[:0] = [
         f"It is started as: python {shlex.join([script, *options])}",
         f"It consists of {', '.join(used)}; agents may rewrite {', '.join(evolvable)}.",

@@ -79,7 +79,7 @@ if __name__ == "__main__":
     main()
 '''
 
-MODEL = '''\
+MODEL = """\
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -102,9 +102,9 @@ class LanguageModel(nn.Module):
             return self.head(x[:, [-1]]), None
         logits = self.head(x)
         return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-'''
+"""
 
-PARTS = '''\
+PARTS = """\
 from torch import nn
 from torch.nn import functional as F
 
@@ -120,7 +120,7 @@ class Mixer(nn.Module):
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         x = x + F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return x + self.down(F.gelu(self.up(x)))
-'''
+"""
 
 FILES = {
     "README.md": "# A little language model\n",
@@ -135,7 +135,9 @@ FILES = {
 
 
 def git(folder: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *words], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def make(folder: Path, *, repository: bool = True, files: dict[str, str] | None = None) -> Path:
