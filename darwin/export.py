@@ -9,19 +9,25 @@ from darwin.lineage import Lineage, one_line
 from darwin.memory import Memory
 from darwin.memory.memory import describe_check, describe_verdict, percent
 from darwin.memory.records import Individual
+from darwin.origin import origin_in
 from darwin.sandbox import Contract
 
 NUMBERS = "DARWIN.md"
 PLAIN = (
     *("-p", "-r", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames"),
-    *("--src-prefix=a/", "--dst-prefix=b/"),
 )
 
 
 def patch(lineage: Lineage, base: Individual, chosen: Individual) -> bytes:
-    """What ``git apply`` turns the base genome's folder into the chosen script with; empty where they are equal."""
+    """What ``git apply`` turns the base genome's folder into the chosen script with; empty where they are equal.
+
+    An adopted script's paths are those of the repository that it came from.
+    """
+    origin = origin_in(lineage.files(base.commit))
+    inside = origin.inside if origin else ""
+    prefixes = (f"--src-prefix=a/{inside}", f"--dst-prefix=b/{inside}")
     raw = {"stdout_as_string": False, "strip_newline_in_stdout": False}
-    return bytes(lineage.repo.git.diff_tree(*PLAIN, base.commit, chosen.commit, **raw))
+    return bytes(lineage.repo.git.diff_tree(*PLAIN, *prefixes, base.commit, chosen.commit, **raw))
 
 
 def folder(memory: Memory, lineage: Lineage, chosen: Individual, target: Path) -> None:

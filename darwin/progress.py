@@ -7,10 +7,11 @@ from darwin.evolution import Evolution
 from darwin.gate import waiting
 from darwin.headline import best, headline
 from darwin.memory.memory import describe_verdict
+from darwin.spending import so_far
 
 
 def progress(evolution: Evolution, target: int) -> list[str]:
-    """The headline, how far it is and what it costs, and what waits for a decision."""
+    """The headline, how far it is and what it costs, models included, and what waits for a decision."""
     memory, run = evolution.memory, evolution.run
     total = target * len(run.population)
     ahead = plan.make(evolution, target).seconds
@@ -22,6 +23,8 @@ def progress(evolution: Evolution, target: int) -> list[str]:
     ]
     if found.verdict is not None:
         lines.insert(1, f"{found.id} is {describe_verdict(found)}")
+    if evolution.gateway is not None:
+        lines.append(so_far(evolution.gateway.ledger.total(), run, target))
     queue = waiting(memory)
     if queue:
         how = "press g" if evolution.desk is not None else "darwin review"

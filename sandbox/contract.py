@@ -16,6 +16,7 @@ DATA, OUT = "../data", "../out"
 """``{data}`` and ``{out}`` seen from the genome's folder, where the train command runs, in every provider."""
 
 _KEYS = {"genome": ("files", "train"), "model": ("load", "context"), "data": ("kind",)}
+_OPTIONAL = {"genome": ("fixed",)}
 _PLACEHOLDERS = ("data", "out", "seed", "tokens", "iters", "device")
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 _LOAD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -27,7 +28,8 @@ class Contract:
 
     ``files``: what may be rewritten, relative paths; ``script`` and ``options``: the train command after
     ``python``, with its placeholders; ``load``: ``module:callable``, (checkpoint path, device) -> callable
-    from int64 tokens (B, T) to float logits (B, T, V); ``context``: length of a judged window, in tokens.
+    from int64 tokens (B, T) to float logits (B, T, V); ``context``: length of a judged window, in tokens; ``fixed``:
+    further settings that a trial gives a value of its own.
     """
 
     files: tuple[str, ...]
@@ -36,6 +38,7 @@ class Contract:
     load: str
     context: int
     kind: str
+    fixed: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Contract:
@@ -53,12 +56,13 @@ class Contract:
         if kind != "tokens":
             raise _error("data.kind", f'"{kind}" is not known; the only kind is "tokens"')
         files = _files(tables["genome"]["files"])
-        return cls(files, script, options, load, _context(tables["model"]["context"]), kind)
+        context, fixed = _context(tables["model"]["context"]), _names(tables["genome"].get("fixed", []))
+        return cls(files, script, options, load, context, kind, fixed)
 
     @property
     def settings_set_by_trial(self) -> frozenset[str]:
         """Names of the options a trial sets (``data_dir``, ``seed``, ...): no rewrite of their defaults counts."""
-        return frozenset(name for name, _ in _set_options(self.options))
+        return frozenset(name for name, _ in _set_options(self.options)).union(self.fixed)
 
     def arguments(self, *, seed: int, tokens: int, device: str) -> list[str]:
         """The train command after ``python``: the script, then its options with every placeholder filled in."""
@@ -78,8 +82,9 @@ def _check_keys(tables: dict[str, object]) -> None:
         if not isinstance(content, dict):
             raise _error(table, f"expected a table [{table}]")
         for key in content:
-            if key not in _KEYS[table]:
-                raise _error(f"{table}.{key}", f"an unknown key; [{table}] has {', '.join(_KEYS[table])}")
+            known = (*_KEYS[table], *_OPTIONAL.get(table, ()))
+            if key not in known:
+                raise _error(f"{table}.{key}", f"an unknown key; [{table}] has {', '.join(known)}")
     for table, keys in _KEYS.items():
         content = tables.get(table, {})
         for key in keys:
@@ -109,6 +114,12 @@ def _files(value: object) -> tuple[str, ...]:
         _check_path("genome.files", name)
     if len(set(value)) != len(value):
         raise _error("genome.files", "names a file twice")
+    return tuple(value)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise _error("genome.fixed", f"expected a list of names of settings, got {value!r}")
     return tuple(value)
 
 
@@ -149,7 +160,10 @@ def _train(command: str) -> tuple[str, tuple[str, ...]]:
             known = ", ".join(f"{{{known}}}" for known in _PLACEHOLDERS)
             raise _error(key, f"{{{name}}} is an unknown placeholder; the placeholders are {known}")
     if "iters" in found:
-        raise _error(key, "{iters} cannot be used yet, since budgets are in tokens; write {tokens}")
+        raise _error(
+            key,
+            "{iters} cannot be used, since budgets are in tokens; darwin init --from drafts what turns them into steps",
+        )
     for name in ("data", "out", "seed", "tokens"):
         if name not in found:
             raise _error(key, f"the placeholder {{{name}}} is missing")

@@ -18,8 +18,9 @@ from darwin.cli.calibrate import calibrate
 from darwin.cli.compare import compare, trials
 from darwin.cli.cost import cost
 from darwin.cli.doctor import doctor
-from darwin.cli.evolve import evolve, init
+from darwin.cli.evolve import evolve
 from darwin.cli.export import export
+from darwin.cli.init import init
 from darwin.cli.lessons import lessons
 from darwin.cli.prepare import prepare
 from darwin.cli.read import diff, log, show, status

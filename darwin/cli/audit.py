@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from darwin.audit import PROBES
+from darwin.audit import PROBES, Line
 from darwin.audit import audit as run_audit
 from darwin.begin import ANCESTOR
 from darwin.cli import options
@@ -45,9 +46,7 @@ def audit(
         checks = [{"check": line.name, "passed": line.passed, "meaning": line.meaning} for line in lines]
         options.print_json({"status": trial.status, "checks": checks, "trial": trial.model_dump(mode="json")})
     else:
-        for line in lines:
-            word, style = _WORDS[line.passed]
-            screen.say(f"{word:12} {line.name:12} {safe(line.meaning, 300)}", style)
+        say_lines(screen, lines)
         ok = trial.status is TrialStatus.OK
         found = f"perplexity {trial.perplexity:.3f} after {trial.tokens:,} tokens" if trial.perplexity else ""
         screen.say(
@@ -56,3 +55,10 @@ def audit(
         )
     if trial.status is not TrialStatus.OK:
         raise typer.Exit(1)
+
+
+def say_lines(screen: Screen, lines: Iterable[Line]) -> None:
+    """The lines of a verdict on a genome."""
+    for line in lines:
+        word, style = _WORDS[line.passed]
+        screen.say(f"{word:12} {line.name:12} {safe(line.meaning, 300)}", style)

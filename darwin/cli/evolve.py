@@ -1,4 +1,4 @@
-"""``darwin evolve`` and ``darwin init``."""
+"""``darwin evolve``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from darwin.screen import Screen, counted
 from darwin.spending import in_words
 from darwin.strategy import CONTROLS
 from darwin.tables import show_comparison, show_summary
-from darwin.workspace import CONFIG, Workspace, is_workspace, locate, locked, open_workspace
+from darwin.workspace import Workspace, is_workspace, locate, locked, open_workspace
 
 DEFAULTS = Config()
 
@@ -173,7 +173,7 @@ def evolve(
       darwin evolve --agents rules:4,openai:2 --model gpt-5-mini --max-cost 5
     """
     given = {
-        "agents": _agents(agents, population),
+        "agents": agents_wanted(agents, population),
         "model": model,
         "style": style,
         "max_cost": max_cost,
@@ -201,7 +201,7 @@ def evolve(
             override(DEFAULTS, given),
             given,
             genome or beginning.ANCESTOR,
-            _file(agents),
+            agents_file(agents),
             hint,
             generations,
             screen,
@@ -209,7 +209,7 @@ def evolve(
         return
     with (
         telling(notify, folder, screen) as told,
-        _opened(folder, given, genome, text, data, _file(agents)) as opened,
+        opened_for(folder, given, genome, text, data, agents_file(agents)) as opened,
         gateway_for(opened.config, folder, screen.say, replay) as gateway,
         confined(opened.config, folder, screen.say, gateway) as confinement,
     ):
@@ -240,42 +240,6 @@ def evolve(
             return
         told(END, headline(evolution.memory))
         _end(evolution, comparison)
-
-
-def init(
-    workspace: options.Workspace = None,
-    genome: options.Genome = None,
-    text: options.Text = None,
-    data: options.Data = None,
-    seed: Annotated[int, typer.Option(help="Everything random follows from it")] = DEFAULTS.seed,
-    budget: Annotated[
-        str, typer.Option(help="Training of every trial: 20s, 200ktok or 1TFLOP")
-    ] = DEFAULTS.budget,
-    agents: Annotated[
-        str, typer.Option(help="Kinds of agents and how many, or an agents.toml")
-    ] = DEFAULTS.agents,
-    model: Annotated[
-        str | None, typer.Option(help="The model that agents of kind openai ask", show_default=False)
-    ] = None,
-) -> None:
-    """Make a workspace without training anything; then edit its darwin.toml.
-
-    \b
-    Examples:
-      darwin init --workspace night --genome ~/my_gpt
-      darwin init --text my_corpus.txt
-    """
-    folder = locate(workspace)
-    if is_workspace(folder):
-        raise UsageError(
-            f"{folder} is a workspace already. Go on with it: darwin evolve --workspace {folder}"
-        )
-    given = {"seed": seed, "budget": budget, "agents": _agents(agents, None), "model": model}
-    with _opened(folder, given, genome, text, data, _file(agents)):
-        Screen().say(
-            f"Made {folder}/ with the base genome as its first commit. Settings: {folder / CONFIG}. "
-            f"Next: darwin evolve --workspace {folder}"
-        )
 
 
 def _asked_for(evolution: Evolution) -> bool:
@@ -312,7 +276,8 @@ def watched(evolution: Evolution, target: int) -> Iterator[None]:
             bell.stop()
 
 
-def _agents(agents: str | None, population: int | None) -> str | None:
+def agents_wanted(agents: str | None, population: int | None) -> str | None:
+    """The agents of the two options, as the configuration has them."""
     if agents is not None and agents.endswith(".toml"):
         if population is not None:
             raise UsageError(f"--population {population} and {agents} disagree. Give one of them.")
@@ -333,7 +298,7 @@ def _agents(agents: str | None, population: int | None) -> str | None:
     return agents
 
 
-def _file(agents: str | None) -> Path | None:
+def agents_file(agents: str | None) -> Path | None:
     """The agents.toml that was given for a specification, if one was."""
     if agents is None or not agents.endswith(".toml"):
         return None
@@ -343,7 +308,7 @@ def _file(agents: str | None) -> Path | None:
 
 
 @contextmanager
-def _opened(
+def opened_for(
     folder: Path,
     given: dict[str, Any],
     genome: Path | None,

@@ -11,7 +11,8 @@ import typer
 from darwin import export as home
 from darwin.cli import options
 from darwin.errors import UsageError
-from darwin.screen import Screen
+from darwin.origin import origin_in
+from darwin.screen import Screen, safe
 from darwin.workspace import locate, open_workspace
 
 
@@ -37,7 +38,12 @@ def export(
     opened = open_workspace(locate(workspace))
     chosen = opened.memory.resolve(id)
     if folder is None:
-        sys.stdout.buffer.write(home.patch(opened.lineage, opened.memory.resolve("base"), chosen))
+        base = opened.memory.resolve("base")
+        sys.stdout.buffer.write(home.patch(opened.lineage, base, chosen))
+        origin = origin_in(opened.lineage.files(base.commit))
+        if origin is not None:
+            where = f"commit {origin.commit[:10]} of " if origin.commit else "the files that init found in "
+            print(f"It applies to {where}{safe(origin.folder, 300)}: git apply better.patch", file=sys.stderr)
         return
     home.folder(opened.memory, opened.lineage, chosen, folder)
     Screen().say(f"Wrote {chosen.id} to {folder}/ with its numbers in {home.NUMBERS}.")

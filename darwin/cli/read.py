@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from darwin import changes
+from darwin.agents.ledger import total
 from darwin.cli import options
 from darwin.exchanges import expected_in_words, model_rows, show_transcript
 from darwin.gate import waiting
@@ -22,6 +24,7 @@ from darwin.page import change_lines
 from darwin.plan import spent
 from darwin.repairs import shares
 from darwin.screen import Screen, counted, safe
+from darwin.spending import at_the_end, so_far
 from darwin.tables import log_table, numbers, outcome, show_comparison
 from darwin.workspace import locate, open_workspace
 
@@ -46,22 +49,22 @@ def status(
     folder = locate(workspace)
     memory = open_workspace(folder).memory
     if json:
-        options.print_json(summary(memory))
+        options.print_json(summary(memory) | models_summary(memory, folder))
         return
     screen = Screen()
     if not watch:
-        show_status(screen, memory)
+        show_status(screen, memory, folder)
         return
     while True:
         screen.console.clear()
-        show_status(screen, memory)
+        show_status(screen, memory, folder)
         seen = memory
         while seen.run == memory.run and seen.individuals == memory.individuals:
             time.sleep(WATCHED_SECONDS)
             memory = open_workspace(folder).memory
 
 
-def show_status(screen: Screen, memory: Memory) -> None:
+def show_status(screen: Screen, memory: Memory, folder: Path) -> None:
     """How far it is, what is best, what waits."""
     run = memory.run
     screen.say(headline(memory), "bold")
@@ -73,6 +76,9 @@ def show_status(screen: Screen, memory: Memory) -> None:
         + ", ".join(f"{n} {status}" for status, n in counts.items())
         + f". {run.cpu_seconds:,.0f} CPU seconds."
     )
+    asked = total(transcripts_of(folder).spent())
+    if asked.calls:
+        screen.say(so_far(asked, run, run.target) + ".")
     found = shares(memory.individuals.values())
     if found.written:
         screen.say(
@@ -122,11 +128,19 @@ def summary(memory: Memory) -> dict[str, Any]:
         "spent": {name: round(seconds, 1) for name, seconds in spent(run, memory.individuals).items()},
         "test_uses": run.test_uses,
     }
-    if any(i.model for i in memory.individuals.values()):
-        found["models"] = asdict(shares(memory.individuals.values()))
     if run.comparison:
         found["comparison"] = run.comparison.model_dump(mode="json")
     return found
+
+
+def models_summary(memory: Memory, folder: Path) -> dict[str, Any]:
+    """What ``status --json`` says of models, where any was asked: failing and repaired children, and what was spent."""
+    asked = total(transcripts_of(folder).spent())
+    if not memory.begun or not (asked.calls or any(i.model for i in memory.individuals.values())):
+        return {}
+    end = at_the_end(asked, memory.run, memory.run.target)
+    spent = {"spent": asked.model_dump(), "at_the_end": end.model_dump() if end else None}
+    return {"models": {**asdict(shares(memory.individuals.values())), **spent}}
 
 
 def log(

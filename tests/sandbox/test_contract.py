@@ -32,6 +32,8 @@ def test_the_settings_that_a_trial_sets_are_known_in_either_spelling():
     assert Contract.parse(GOOD).settings_set_by_trial == names
     apart = GOOD.replace("--seed={seed}", "--seed {seed}").replace("--max_tokens=", "--max-tokens=")
     assert Contract.parse(apart).settings_set_by_trial == names
+    more = GOOD.replace("[genome]", '[genome]\nfixed = ["max_iters"]')
+    assert Contract.parse(more).settings_set_by_trial == names | {"max_iters"}
     assert "--seed" in Contract.parse(apart).arguments(seed=3, tokens=1000, device="cpu")
 
 
@@ -63,8 +65,9 @@ def test_the_settings_that_a_trial_sets_are_known_in_either_spelling():
             'genome.train: "/tmp/train.py" is not a plain relative path',
         ),
         ("--seed={seed}", "", "genome.train: the placeholder {seed} is missing"),
+        ("[genome]", "[genome]\nfixed = 3", "genome.fixed: expected a list of names of settings, got 3"),
         ("{tokens}", "5", "genome.train: the placeholder {tokens} is missing"),
-        ("{tokens}", "{iters}", "genome.train: {iters} cannot be used yet"),
+        ("{tokens}", "{iters}", "genome.train: {iters} cannot be used, since budgets are in tokens"),
         ("{seed}", "{sead}", "genome.train: {sead} is an unknown placeholder; the placeholders are {data}"),
         ("--seed={seed}", "--seed='{seed}", "genome.train: cannot be split into words"),
     ],
