@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from darwin import requests
 from darwin.advice import holding
 from darwin.agents import Agent, Proposal, Refused, Task, fingerprint, rewrite
 from darwin.agents.chat import ASKED_AGAIN, ChatAgent
@@ -18,6 +19,7 @@ from darwin.memory.effects import Effects, change_by
 from darwin.memory.feedback import rejected
 from darwin.memory.lessons import steps
 from darwin.memory.records import AgentCard, Expectation, Individual, Lesson, Status
+from darwin.memory.requests import Wish
 from darwin.merge import collisions, common_ancestor, merge
 from darwin.repairs import repaired, resolved
 from darwin.sandbox import Contract
@@ -55,16 +57,18 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
     if missing:
         known = outlook(evolution, before)
     for birth in missing:
+        wish = None
         if evolution.run.control == "reseeded":
             child = _copy(evolution, birth)
         else:
-            child = (
-                _cross(evolution, birth, known)
-                or _resolve(evolution, birth, before, known)
-                or _write(evolution, birth, before, known)
-            )
-        memory.record(child, refs={individual_ref(child.id): child.commit})
+            merged = _cross(evolution, birth, known) or _resolve(evolution, birth, before, known)
+            child, wish = (merged, None) if merged else _write(evolution, birth, before, known)
+        filed = requests.asked(evolution, child, wish)
+        earlier = [memory.requests.get(request.id) for request in filed]
+        memory.record(child, *filed, refs={individual_ref(child.id): child.commit})
         evolution.screen.born(child, memory)
+        for request, one in zip(filed, earlier, strict=True):
+            requests.announce(evolution, one, request)
     return [memory.individuals[birth.id] for birth in births]
 
 
@@ -98,10 +102,12 @@ def task_for(evolution: Evolution, birth: Birth, before: int, known: Outlook) ->
         aim=birth.aim,
         advice=tuple(one.text for one in holding(evolution.run, agent.name, before)),
         rejected=rejected(memory.individuals, memory.decisions, before),
+        requests=requests.told(memory, before),
     )
 
 
-def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> Individual:
+def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> tuple[Individual, Wish | None]:
+    """The child that its author writes, and what the author asks people for beside."""
     memory, agent = evolution.memory, evolution.agents[birth.author]
     files = evolution.workspace.lineage.files(memory.individuals[birth.target].commit)
     task = task_for(evolution, birth, before, known)
@@ -121,7 +127,7 @@ def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> I
         proposal, status, reason = refusal.proposal, Status.REFUSED, refusal.reason
     written = {**files, **{path: text.encode() for path, text in proposal.files.items()}}
     child = _commit(evolution, birth, written, proposal, status, reason)
-    return _with_model(evolution, child, agent, errors)
+    return _with_model(evolution, child, agent, errors), proposal.wish
 
 
 def _with_model(evolution: Evolution, child: Individual, agent: Agent, errors: tuple[str, ...]) -> Individual:

@@ -10,6 +10,7 @@ from darwin import (
     gate,
     noise,
     plan,
+    requests,
     screening,
     selection,
     spending,
@@ -51,6 +52,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
             children = screening.promoted(evolution, bear(evolution, births))
             measure(evolution, [Wanted(child, evolution.seeds("selection", 1)[0]) for child in children])
             look_twice(evolution, births)
+            requests.notice(evolution, children)
             analyse(evolution, children)
             settle(evolution, births)
             attend(evolution)
@@ -196,7 +198,8 @@ def attend(evolution: Evolution) -> None:
     done, refused = gate.carry_out(memory, workspace.lineage, workspace.folder, evolution.advanced)
     for contender, decision in done:
         screen.decided(contender, decision, workspace.lineage.shows(evolution.run.main))
-    for sentence in (*refused, *advice.take_up(memory, workspace.folder, evolution.advanced)):
+    told = advice.take_up(memory, workspace.folder, evolution.advanced)
+    for sentence in (*refused, *told, *requests.take_up(memory, workspace.folder)):
         screen.say(sentence, "yellow")
     for one in gate.unjudged(memory):
         measure(evolution, [Wanted(one, evolution.seeds("selection", 1)[0])])
