@@ -25,6 +25,7 @@ from darwin.lineage import population_refs
 from darwin.measure import Wanted, measure
 from darwin.memory.records import Choice, Comparison, Individual, Outcome, Status
 from darwin.notify import WAITING
+from darwin.renewal import renew
 from darwin.strategy import Strategy
 
 
@@ -47,6 +48,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
     plan.announce(evolution, target)
     while evolution.run.generation < target and not _enough(evolution):
         generation = evolution.run.generation + 1
+        renew(evolution)
         while evolution.run.settled < generation * len(evolution.run.population):
             births = next_births(evolution, generation)
             children = screening.promoted(evolution, bear(evolution, births))

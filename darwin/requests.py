@@ -147,8 +147,10 @@ def notice(evolution: Evolution, children: Iterable[Individual]) -> None:
 
 def grant(opened: Workspace, request: Request, use: str, reason: str) -> Ruling:
     """The ruling that grants a request, with everything prepared that takes time. Raises UsageError."""
+    wanted = use or request.wanted
     form = {
-        Kind.FILE: lambda: file_name(use or request.wanted),
+        Kind.FILE: lambda: file_name(wanted),
+        Kind.BUDGET: lambda: larger_budget(wanted, opened.memory.run.budget),
     }
     if request.kind not in form:
         raise UsageError(f"A {request.kind} cannot be granted yet; deny it, or answer it.")
