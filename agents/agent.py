@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from darwin.agents.briefing import Briefing
 from darwin.memory.effects import Effects
 from darwin.memory.records import AgentMemory, Expectation, Lesson
+from darwin.memory.requests import Wish
 
 Number = int | float
 Ask = Callable[[dict[str, Any]], dict[str, Any]]
@@ -27,6 +28,8 @@ class Task:
     the base in nats, ``steps`` the doublings by which settings are changed now, ``aim`` perplexity or mfu.
     ``briefing`` is for agents that ask a model; ``told`` says why this child's earlier proposals were not taken,
     ``rejected`` the ideas in changes that people turned down, and how often; ``advice`` is what people tell this agent.
+    ``requests`` says what was asked of people and what came of it, ``packages`` what can be imported beside torch and
+    numpy, ``room`` how many times as large the budget is as at the start.
     """
 
     child: str
@@ -52,6 +55,9 @@ class Task:
     told: tuple[str, ...] = ()
     rejected: Mapping[str, int] = field(default_factory=dict)
     advice: tuple[str, ...] = ()
+    requests: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    room: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ class Proposal:
     """A rewritten script and what its author expects of it.
 
     ``files`` are whole new contents, ``subject`` a commit subject (imperative, 72 characters at most),
-    ``settings`` the changed ones as (from, to), ``shown`` the ids of what its author was given.
+    ``settings`` the changed ones as (from, to), ``shown`` the ids of what its author was given, ``wish``
+    what its author asks people for beside.
     """
 
     files: Mapping[str, str]
@@ -70,6 +77,7 @@ class Proposal:
     settings: Mapping[str, tuple[Number, Number]] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     family: str | None = None
+    wish: Wish | None = None
 
 
 class Agent(Protocol):

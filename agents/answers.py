@@ -7,6 +7,8 @@ from typing import Any
 
 from darwin.agents.errors import AgentError, ModelsStopped, Unanswered
 from darwin.agents.prompts import plain_line
+from darwin.memory.records import Expectation
+from darwin.memory.requests import Kind, Wish
 
 BROKEN = "the agent's program broke the form of its answers"
 
@@ -35,6 +37,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "text": lambda v: isinstance(v, str),
     "number": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
     "texts": lambda v: isinstance(v, list) and all(isinstance(one, str) for one in v),
+    "request": lambda v: isinstance(v, dict),
     "changes": lambda v: (
         isinstance(v, list)
         and all(
@@ -58,6 +61,26 @@ def checked(answer: Mapping[str, Any], wants: Mapping[str, str]) -> dict[str, An
         if name not in head or not _TYPES[kind.rstrip("?")](head[name]):
             raise Unanswered(BROKEN)
     return {"head": {name: head[name] for name in wants if name in head}, "body": body}
+
+
+def wish_of(found: Any) -> Wish | None:
+    """What an answer asks people for; None where it asks for nothing, or in a form that means nothing."""
+    if not isinstance(found, dict):
+        return None
+    effect = found.get("expected_log_perplexity")
+    known = isinstance(effect, int | float) and not isinstance(effect, bool) and abs(effect) <= 5
+    try:
+        return Wish(
+            kind=Kind(str(found.get("kind")).strip().lower()),
+            wanted=plain_line(str(found.get("wanted") or ""), 200),
+            reason=plain_line(str(found.get("reason") or ""), 300),
+            expected=Expectation(
+                log_perplexity=round(float(effect), 6) if known and effect is not None else None
+            ),
+            evidence=tuple(plain_line(str(one), 60) for one in found.get("evidence") or ())[:20],
+        )
+    except (ValueError, TypeError):
+        return None
 
 
 def lesson_schema(ids: list[str]) -> dict[str, Any]:

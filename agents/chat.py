@@ -13,7 +13,7 @@ from typing import Any
 
 from darwin.agents import chunks, drift, settings
 from darwin.agents.agent import Ask, Number, Proposal, Task
-from darwin.agents.answers import TooLong, checked, lesson_schema, raised
+from darwin.agents.answers import TooLong, checked, lesson_schema, raised, wish_of
 from darwin.agents.briefing import Briefing, Rewritten
 from darwin.agents.choices import Options, options, schema
 from darwin.agents.errors import AgentError, EditError, Unanswered, Unusable
@@ -43,7 +43,7 @@ TEMPERAMENTS = {
 
 PROPOSES = {
     "change": "text", "hypothesis": "text", "family": "text?", "techniques": "texts?",
-    "expected_log_perplexity": "number", "expected_mfu": "number?",
+    "expected_log_perplexity": "number", "expected_mfu": "number?", "request": "request?",
 }  # fmt: skip
 
 
@@ -94,7 +94,7 @@ class ChatAgent:
         texts = [*broken.files.values(), error, *task.files.values(), broken.hypothesis, *task.told]
         word = mark(task.seed, texts)
         system = self.prompts.fill(
-            "engineer", name=self.name, files=", ".join(task.files), mark=word,
+            "engineer", name=self.name, files=", ".join(task.files), mark=word, packages=_packages(task),
             answer=self.prompts.fill(f"repair-{style}"),
         )  # fmt: skip
         user = "\n\n".join([
@@ -167,7 +167,12 @@ class ChatAgent:
         word = mark(task.seed, [*conflicted.values(), *(s.individual.hypothesis for s in sides)])
         answer_form = self.prompts.fill("repair-file")
         system = self.prompts.fill(
-            "resolve", name=self.name, files=", ".join(conflicted), mark=word, answer=answer_form
+            "resolve",
+            name=self.name,
+            files=", ".join(conflicted),
+            mark=word,
+            answer=answer_form,
+            packages=_packages(task),
         )
         user = "\n\n".join([
             *(quoted(word, file, text) for file, text in conflicted.items()),
@@ -227,7 +232,7 @@ class ChatAgent:
         system = self.prompts.fill(
             "researcher", name=self.name, mark=word, files=", ".join(task.files), context=task.context,
             fixed=", ".join(task.fixed) or "nothing", larger=briefing.larger,
-            temperament=TEMPERAMENTS.get(self.temperament, self.temperament),
+            temperament=TEMPERAMENTS.get(self.temperament, self.temperament), packages=_packages(task),
             answer=self.prompts.fill(form, families=", ".join(FAMILIES)),
         )  # fmt: skip
         script = [quoted(word, file, text) for file, text in files.items()]
@@ -335,6 +340,7 @@ class ChatAgent:
             settings=changed_settings(task.files, files),
             shown=shown,
             family=family if family in FAMILIES else None,
+            wish=wish_of(head.get("request")),
         )
 
     def _asked(
@@ -414,6 +420,12 @@ def _briefing(task: Task) -> Briefing:
 
 def _refs(kept: Sequence[Section]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item.ref for section in kept for item in section.items if item.ref))
+
+
+def _packages(task: Task) -> str:
+    """What a script may import beside the standard library."""
+    names = ["torch", "numpy", *task.packages]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _changed(proposal: Proposal) -> str:

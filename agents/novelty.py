@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 
+_NO_CODE = "tree " + ast.dump(ast.parse(""))
 NEAR = 0.9
 """Share of changed lines that two rewrites have in common when they are one idea."""
 
@@ -14,11 +15,14 @@ NEAR = 0.9
 def fingerprint(files: Mapping[str, str]) -> str:
     """sha256 (hex) over names and contents: Python files as syntax trees without docstrings, others as text.
 
-    A Python file that does not parse counts as text. The order of ``files`` does not matter.
+    A Python file that does not parse counts as text, one without code not at all. The order of ``files`` does not
+    matter.
     """
     digest = hashlib.sha256()
     for name in sorted(files):
-        for part in (name, _essence(name, files[name])):
+        if (essence := _essence(name, files[name])) == _NO_CODE:
+            continue
+        for part in (name, essence):
             raw = part.encode("utf-8", "surrogatepass")
             digest.update(len(raw).to_bytes(8, "big") + raw)
     return digest.hexdigest()

@@ -15,6 +15,7 @@ from darwin.agents.knowledge import Technique, techniques
 from darwin.memory.effects import change_by
 from darwin.memory.lessons import FIRST_STEP, ideas
 from darwin.memory.records import Attempt, Expectation, Status
+from darwin.memory.requests import Kind, Wish
 
 LONGEST_SUBJECT = 72
 
@@ -54,6 +55,7 @@ class RulesAgent:
                 "beliefs": beliefs(task, fitting, steps),
                 "own": tally(task.own.attempts),
                 "rejected": dict(task.rejected),
+                "room": task.room,
             }
         )
         files = dict(task.files)
@@ -79,7 +81,25 @@ class RulesAgent:
             techniques=tuple(technique.id for technique in applied),
             settings=changed,
             shown=_shown(task),
+            wish=wish(task, answer.get("at_limit"), steps),
         )
+
+
+def wish(task: Task, setting: str | None, steps: Mapping[str, float]) -> Wish | None:
+    """A larger budget, where a setting that helps is at its limit for this one."""
+    idea = f"setting:{setting}:up"
+    known = {lesson.id: lesson for lesson in task.lessons}
+    if setting is None or setting not in steps or idea not in known:
+        return None
+    found = task.effects.of({f"setting:{setting}": steps[setting]}, task.has, task.gain)
+    trials = known[idea].tried
+    return Wish(
+        kind=Kind.BUDGET,
+        wanted="x2",
+        reason=f"{setting} helps by growing ({trials} trial{'s' * (trials != 1)}) and is at its limit for this budget",
+        expected=Expectation(log_perplexity=round(found.long, 4)),
+        evidence=known[idea].supporting,
+    )
 
 
 def fit(task: Task) -> list[Technique]:

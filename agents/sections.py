@@ -13,6 +13,7 @@ from darwin.agents.retrieval import nearest
 from darwin.memory.records import AgentMemory, Attempt, Calibration, Individual, Status, perplexity
 
 MOST_LINEAGE, MOST_TRIED, MOST_KNOWN, MOST_FINDINGS, MOST_OWN, MOST_DECISIONS = 8, 10, 16, 8, 8, 5
+MOST_REQUESTS = 12
 DIFF_TOKENS, HINT_TOKENS, TECHNIQUE_TOKENS = 900, 3000, 250
 
 
@@ -22,6 +23,7 @@ def sections(task: Task, briefing: Briefing) -> list[Section]:
         Section("Results of this script", _results(briefing), 1),
         Section("Advice from the people who run this", _advice(task, briefing), 2),
         Section("Decisions of the person who merges", _decisions(briefing), 3),
+        Section("What was asked of the people who run this", _requests(task), 3),
         Section("What was tried on this script and its parent", _tried(briefing), 4),
         Section(
             "What the trials say so far, in log perplexity (negative is better)", _known(task, briefing), 5
@@ -106,6 +108,11 @@ def _decisions(briefing: Briefing) -> tuple[Item, ...]:
         )
         for d in briefing.decisions[: -MOST_DECISIONS - 1 : -1]
     )
+
+
+def _requests(task: Task) -> tuple[Item, ...]:
+    """The latest requests and what was said to them."""
+    return tuple(Item(plain_line(text), "request") for text in task.requests[: -MOST_REQUESTS - 1 : -1])
 
 
 def _tried(briefing: Briefing) -> tuple[Item, ...]:

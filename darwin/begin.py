@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -149,6 +149,7 @@ def refuse_changed(begun: Config, wanted: Config) -> None:
 def refuse_edited(run: Run, config: Config, folder: Path) -> None:
     """Raise UsageError where darwin.toml was edited away from what the evolution was begun with."""
     begun = {name: getattr(run, name) for name in ("seed", "budget", "batch", "search", "control", "device")}
+    begun["budget"] = (*run.budgets, run.budget)[0]  # a granted request may have changed it since
     for name, value in begun.items():
         if value != getattr(config, name):
             raise UsageError(
@@ -265,13 +266,17 @@ def begin(
         )
     members = members_of(config, workspace.folder)
     prompts = Prompts(workspace.folder / "prompts")
+
+    def evaluated(jobs: Sequence[Job]) -> Iterator[tuple[Job, Trial]]:
+        return trials(jobs, peak_flops=run.peak_flops, limits=limits_for(memory.resolve("base")))
+
     limits = limits_for(memory.resolve("base"))
     return Evolution(
         workspace=workspace,
         agents={a.name: a for a in roster(members, confinement.launch, gateway, prompts)},
         smoke=partial(smoke, dataset=dataset, sandbox=sandbox, limits=limits, device=config.device),
         gateway=gateway,
-        evaluate=partial(trials, peak_flops=run.peak_flops, limits=limits),
+        evaluate=evaluated,
         reviewer=reviewer(config),
         screen=screen,
         curves=curves,

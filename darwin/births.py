@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from darwin import requests
 from darwin.advice import holding
 from darwin.agents import Agent, Proposal, Refused, Task, fingerprint, rewrite
 from darwin.agents.chat import ASKED_AGAIN, ChatAgent
@@ -13,11 +14,13 @@ from darwin.agents.settings import numbers
 from darwin.briefing import brief
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
+from darwin.granted import room, script, used
 from darwin.lineage import individual_ref, one_line
 from darwin.memory.effects import Effects, change_by
 from darwin.memory.feedback import rejected
 from darwin.memory.lessons import steps
 from darwin.memory.records import AgentCard, Expectation, Individual, Lesson, Status
+from darwin.memory.requests import Wish
 from darwin.merge import collisions, common_ancestor, merge
 from darwin.repairs import repaired, resolved
 from darwin.sandbox import Contract
@@ -55,23 +58,25 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
     if missing:
         known = outlook(evolution, before)
     for birth in missing:
+        wish = None
         if evolution.run.control == "reseeded":
             child = _copy(evolution, birth)
         else:
-            child = (
-                _cross(evolution, birth, known)
-                or _resolve(evolution, birth, before, known)
-                or _write(evolution, birth, before, known)
-            )
-        memory.record(child, refs={individual_ref(child.id): child.commit})
+            merged = _cross(evolution, birth, before, known) or _resolve(evolution, birth, before, known)
+            child, wish = (merged, None) if merged else _write(evolution, birth, before, known)
+        filed = requests.asked(evolution, child, wish)
+        earlier = [memory.requests.get(request.id) for request in filed]
+        memory.record(child, *filed, refs={individual_ref(child.id): child.commit})
         evolution.screen.born(child, memory)
+        for request, one in zip(filed, earlier, strict=True):
+            requests.announce(evolution, one, request)
     return [memory.individuals[birth.id] for birth in births]
 
 
 def task_for(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> Task:
     """What a birth's author is given: the target's script, and what is known from births before ordinal ``before``."""
     memory, target = evolution.memory, evolution.memory.individuals[birth.target]
-    files = evolution.workspace.lineage.files(target.commit)
+    files = _script(evolution, target, before)
     contract = Contract.parse(files["genome.toml"].decode())
     agent = evolution.agents[birth.author]
     card = AgentCard(name=agent.name, kind=agent.kind, temperament=agent.temperament)
@@ -98,12 +103,15 @@ def task_for(evolution: Evolution, birth: Birth, before: int, known: Outlook) ->
         aim=birth.aim,
         advice=tuple(one.text for one in holding(evolution.run, agent.name, before)),
         rejected=rejected(memory.individuals, memory.decisions, before),
+        requests=requests.told(memory, before),
+        room=room(evolution.run),
     )
 
 
-def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> Individual:
+def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> tuple[Individual, Wish | None]:
+    """The child that its author writes, and what the author asks people for beside."""
     memory, agent = evolution.memory, evolution.agents[birth.author]
-    files = evolution.workspace.lineage.files(memory.individuals[birth.target].commit)
+    files = _script(evolution, memory.individuals[birth.target], before)
     task = task_for(evolution, birth, before, known)
     errors: tuple[str, ...] = ()
     try:
@@ -121,7 +129,7 @@ def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> I
         proposal, status, reason = refusal.proposal, Status.REFUSED, refusal.reason
     written = {**files, **{path: text.encode() for path, text in proposal.files.items()}}
     child = _commit(evolution, birth, written, proposal, status, reason)
-    return _with_model(evolution, child, agent, errors)
+    return _with_model(evolution, child, agent, errors), proposal.wish
 
 
 def _with_model(evolution: Evolution, child: Individual, agent: Agent, errors: tuple[str, ...]) -> Individual:
@@ -132,22 +140,27 @@ def _with_model(evolution: Evolution, child: Individual, agent: Agent, errors: t
     return child.model_copy(update={"model": agent.member.model, "usage": usage, "repairs": errors})
 
 
+def _script(evolution: Evolution, individual: Individual, before: int) -> dict[str, bytes]:
+    """An individual's genome with the files that were granted before a birth."""
+    return script(evolution.memory, evolution.workspace.lineage, individual, before)
+
+
 def _gain(evolution: Evolution, target: Individual) -> float:
     """Nats that a script is ahead of the base on the seed that all were measured on."""
     base = evolution.base
     return 0.0 if base.loss is None or target.loss is None else base.loss - target.loss
 
 
-def _cross(evolution: Evolution, birth: Birth, known: Outlook) -> Individual | None:
+def _cross(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> Individual | None:
     """The target merged with the first partner that merges into something new; None where none does."""
-    memory, lineage = evolution.memory, evolution.workspace.lineage
+    memory = evolution.memory
     target = memory.individuals[birth.target]
-    ours = lineage.files(target.commit)
+    ours = _script(evolution, target, before)
     for partner in (memory.individuals[id] for id in birth.partners):
         if rivals(techniques_in({**known.has[partner.id], **known.has[target.id]})):
             continue
         common = common_ancestor(target, partner, memory.individuals)
-        merged = merge(ours, lineage.files(common.commit), lineage.files(partner.commit))
+        merged = merge(ours, _script(evolution, common, before), _script(evolution, partner, before))
         if merged is None or memory.has_code(fingerprint(evolvable(merged))):
             continue
         proposal = _crossing(evolution, target, partner, known, (evolvable(ours), evolvable(merged)))
@@ -157,14 +170,14 @@ def _cross(evolution: Evolution, birth: Birth, known: Outlook) -> Individual | N
 
 def _resolve(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> Individual | None:
     """The target merged with the first partner whose changes collide with its own, if its author asks a model."""
-    memory, lineage, agent = evolution.memory, evolution.workspace.lineage, evolution.agents[birth.author]
+    memory, agent = evolution.memory, evolution.agents[birth.author]
     if not isinstance(agent, ChatAgent):
         return None
     target = memory.individuals[birth.target]
-    ours = lineage.files(target.commit)
+    ours = _script(evolution, target, before)
     for partner in (memory.individuals[id] for id in birth.partners):
         common = common_ancestor(target, partner, memory.individuals)
-        marked = collisions(ours, lineage.files(common.commit), lineage.files(partner.commit))
+        marked = collisions(ours, _script(evolution, common, before), _script(evolution, partner, before))
         if marked is None:
             continue
         evolution.screen.say(f"{birth.id:14} {agent.name} asks {agent.member.model} to merge {partner.id}.")
@@ -282,6 +295,7 @@ def _commit(
         family=proposal.family,
         status=status,
         reason=reason,
+        requests=used(evolution.memory, lineage, target, files),
     )
 
 

@@ -104,7 +104,7 @@ def fades(rows: Sequence[ComparisonRow]) -> bool | None:
 
 def _uses(evolution: Evolution) -> int:
     """How many times the test split was judged in this workspace."""
-    return sum(t.split == "test" for i in evolution.memory.individuals.values() for t in i.trials)
+    return sum(t.split == "test" for i in evolution.memory.individuals.values() for t in i.all_trials)
 
 
 def _row(

@@ -15,8 +15,9 @@ from darwin.agents import fingerprint
 from darwin.answers import Answer
 from darwin.changes import Change
 from darwin.errors import UsageError
-from darwin.genome import evolvable
-from darwin.lineage import MAIN, Lineage, individual_ref
+from darwin.genome import evolvable, only_names_more
+from darwin.granted import new_files
+from darwin.lineage import GENOME_FILE, MAIN, Lineage, individual_ref
 from darwin.memory import Memory
 from darwin.memory.records import Choice, Decision, Individual, Outcome, Run, Status
 from darwin.sandbox import Contract
@@ -100,7 +101,7 @@ def case(memory: Memory, lineage: Lineage, contender: Individual) -> Case:
         contender=contender,
         incumbent=incumbent,
         base=memory.resolve("base"),
-        change=_change(lineage, memory.run, contender),
+        change=_change(lineage, memory, contender),
         run=memory.run,
         line=tuple(i for i in line if i.parents),
         original=original,
@@ -200,7 +201,7 @@ def _merge(memory: Memory, lineage: Lineage, contender: Individual, decision: De
         memory.record(stale, run)
         memory.project_derived()
         return stale
-    objections = _change(lineage, run, contender).objections
+    objections = _change(lineage, memory, contender).objections
     if objections:
         raise UsageError(f"{contender.id} cannot be merged: {objections[0]}")
     original = memory.individuals[contender.parents[0]] if contender.operator == EDIT else None
@@ -291,9 +292,14 @@ def _edit(
     return decision
 
 
-def _change(lineage: Lineage, run: Run, contender: Individual) -> Change:
-    contract = Contract.parse(lineage.files(run.main)["genome.toml"].decode())
-    return changes.read(lineage.repo, run.main, contender.commit, contract.files)
+def _change(lineage: Lineage, memory: Memory, contender: Individual) -> Change:
+    """What merging would change. Files that a person has granted may come, and be named in the contract."""
+    main, granted = memory.run.main, new_files(memory.requests)
+    before, after = (lineage.files(commit)[GENOME_FILE].decode() for commit in (main, contender.commit))
+    allowed = {*Contract.parse(before).files, *granted}
+    if before != after and only_names_more(before, after, granted):
+        allowed.add(GENOME_FILE)
+    return changes.read(lineage.repo, main, contender.commit, allowed)
 
 
 def _kept(earlier: Decision | None) -> Decision | None:

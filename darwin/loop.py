@@ -10,6 +10,7 @@ from darwin import (
     gate,
     noise,
     plan,
+    requests,
     screening,
     selection,
     spending,
@@ -24,6 +25,7 @@ from darwin.lineage import population_refs
 from darwin.measure import Wanted, measure
 from darwin.memory.records import Choice, Comparison, Individual, Outcome, Status
 from darwin.notify import WAITING
+from darwin.renewal import renew
 from darwin.strategy import Strategy
 
 
@@ -46,11 +48,13 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
     plan.announce(evolution, target)
     while evolution.run.generation < target and not _enough(evolution):
         generation = evolution.run.generation + 1
+        renew(evolution)
         while evolution.run.settled < generation * len(evolution.run.population):
             births = next_births(evolution, generation)
             children = screening.promoted(evolution, bear(evolution, births))
             measure(evolution, [Wanted(child, evolution.seeds("selection", 1)[0]) for child in children])
             look_twice(evolution, births)
+            requests.notice(evolution, children)
             analyse(evolution, children)
             settle(evolution, births)
             attend(evolution)
@@ -196,7 +200,8 @@ def attend(evolution: Evolution) -> None:
     done, refused = gate.carry_out(memory, workspace.lineage, workspace.folder, evolution.advanced)
     for contender, decision in done:
         screen.decided(contender, decision, workspace.lineage.shows(evolution.run.main))
-    for sentence in (*refused, *advice.take_up(memory, workspace.folder, evolution.advanced)):
+    told = advice.take_up(memory, workspace.folder, evolution.advanced)
+    for sentence in (*refused, *told, *requests.take_up(memory, workspace.folder)):
         screen.say(sentence, "yellow")
     for one in gate.unjudged(memory):
         measure(evolution, [Wanted(one, evolution.seeds("selection", 1)[0])])

@@ -100,7 +100,7 @@ def spent(run: Run, individuals: Mapping[str, Individual]) -> dict[str, float]:
     luck = run.noise.seeds if run.noise else ()
     for individual in individuals.values():
         seen = set()
-        for trial in (*individual.trials, *([individual.screening] if individual.screening else [])):
+        for trial in (*individual.all_trials, *([individual.screening] if individual.screening else [])):
             if (trial.seed, trial.budget) in seen:  # one training run, judged twice
                 continue
             seen.add((trial.seed, trial.budget))

@@ -155,7 +155,7 @@ def observations(
         parent = individuals.get(individual.parents[0]) if individual.parents else None
         if base is None or parent is None or individual.status is not Status.TRAINED:
             continue
-        key = (individual.id, *(len(i.trials) for i in (individual, parent, base)))
+        key = (individual.id, *((len(i.trials), len(i.earlier)) for i in (individual, parent, base)))
         if key not in known:
             known[key] = _observations(individual, (parent, base), base, has)
         found += known[key]
@@ -167,7 +167,7 @@ def _observations(
 ) -> list[Observation]:
     """One for each budget, against the first rival that has a seed in common."""
     found = []
-    for budget in dict.fromkeys(t.budget for t in individual.trials):
+    for budget in dict.fromkeys(t.budget for t in individual.all_trials):
         for rival in rivals:
             one = _observation(individual, rival, base, budget, has)
             if one is not None:
@@ -179,15 +179,16 @@ def _observations(
 def _observation(
     mine: Individual, theirs: Individual, base: Individual, budget: str, has: Mapping[str, Change]
 ) -> Observation | None:
-    a, b = (_by_seed(i.trials, budget) for i in (mine, theirs))
+    a, b = (_by_seed(i.all_trials, budget) for i in (mine, theirs))
     seeds = [seed for seed in a if seed in b]
     if not seeds:
         return None
     pairs = [(a[s], b[s]) for s in seeds]
-    ratio = b[seeds[0]].tokens / max(1, theirs.trials[0].tokens)
+    usual = (theirs.trials or base.trials or theirs.all_trials)[0].tokens
+    ratio = b[seeds[0]].tokens / max(1, usual)
     before, after = has[theirs.id], has[mine.id]
     moved = {i: after.get(i, 0.0) - before.get(i, 0.0) for i in (*before, *after)}
-    gain = 0.0 if base.loss is None or theirs.loss is None else base.loss - theirs.loss
+    gain = _gain(base, theirs, budget)
     mfus = [math.log(x.mfu / y.mfu) for x, y in pairs if x.mfu and y.mfu]
     return Observation(
         individual=mine.id,
@@ -199,6 +200,15 @@ def _observation(
         seeds=len(pairs),
         mfu=sum(mfus) / len(mfus) if mfus else None,
     )
+
+
+def _gain(base: Individual, theirs: Individual, budget: str) -> float:
+    """Nats that a script is ahead of the base: on the first seed of now, else on those of an earlier budget."""
+    if base.loss is not None and theirs.loss is not None:
+        return base.loss - theirs.loss
+    a, b = (_by_seed(i.all_trials, budget) for i in (base, theirs))
+    leads = [(a[s].loss or 0.0) - (b[s].loss or 0.0) for s in a if s in b]
+    return sum(leads) / len(leads) if leads else 0.0
 
 
 def _by_seed(trials: Sequence[Trial], budget: str) -> dict[int, Trial]:

@@ -28,6 +28,7 @@ from darwin.memory.records import (
     Status,
     perplexity,
 )
+from darwin.memory.requests import Request
 from darwin.memory.store import Store
 
 Priors = Callable[[], Mapping[str, Prior]]
@@ -48,6 +49,8 @@ def _paths(record: Record) -> tuple[str, str]:
         return record.commit, f"individuals/{record.id}.json"
     if isinstance(record, Decision):
         return f"decisions/{record.id}.json", f"decisions/{record.id}.json"
+    if isinstance(record, Request):
+        return f"requests/{record.id}.json", f"requests/{record.id}.json"
     return "run.json", "run.json"
 
 
@@ -60,13 +63,14 @@ class Memory:
         self._repo = repo
         self._notes = Notes(repo)
         self._store = Store(folder)
-        self._modelled: tuple[tuple[int, int], Effects] = (-1, -1), Effects({})
+        self._modelled: tuple[tuple[int, ...], Effects] = (), Effects({})
         self._features: dict[str, dict[str, float]] = {}
         self._learnt: tuple[tuple[int, ...], tuple[Lesson, ...]] = (), ()
         self._observed: dict[Any, list[Observation]] = {}
         contents = self._notes.read()
         self.individuals: dict[str, Individual] = contents.individuals
         self.decisions: dict[str, Decision] = contents.decisions
+        self.requests: dict[str, Request] = contents.requests
         self._run = contents.run
         self._refuse_newer()
 
@@ -90,7 +94,7 @@ class Memory:
         """Make records true: notes and ``refs`` move in one git transaction, then the JSON files follow.
 
         Args:
-            records: ``Individual``, ``Decision`` or ``Run``; a later one replaces an earlier of the same id.
+            records: ``Individual``, ``Decision``, ``Request`` or ``Run``; a later one replaces an earlier of that id.
             refs: further refs to move in the same transaction, {ref: commit id}.
 
         Raises:
@@ -101,6 +105,8 @@ class Memory:
                 self.individuals[record.id] = record
             elif isinstance(record, Decision):
                 self.decisions[record.id] = record
+            elif isinstance(record, Request):
+                self.requests[record.id] = record
             elif isinstance(record, Run):
                 self._run = record
         touched = [r for r in records if isinstance(r, Individual)]
@@ -115,7 +121,11 @@ class Memory:
 
     def project(self) -> int:
         """Bring the JSON files in line with git; the number of files that had to be written."""
-        records: list[Record] = [*self.individuals.values(), *self.decisions.values()]
+        records: list[Record] = [
+            *self.individuals.values(),
+            *self.decisions.values(),
+            *self.requests.values(),
+        ]
         if self._run is not None:
             records.append(self._run)
         return sum(self._store.put_if_changed(_paths(r)[1], r) for r in records) + self.project_derived()
@@ -143,7 +153,7 @@ class Memory:
         """Lessons from the individuals born before ordinal ``before`` (all, if None)."""
         born = list(self.born_before(before))
         settled = sum(i.status is not Status.BORN for i in born)
-        key = (len(born), settled, sum(len(i.trials) for i in born))
+        key = (len(born), settled, sum(len(i.trials) for i in born), sum(len(i.earlier) for i in born))
         if key != self._learnt[0]:
             self._learnt = key, distil(born, self.effects(before))
         return self._learnt[1]
@@ -157,7 +167,8 @@ class Memory:
     def effects(self, before: int | None = None) -> Effects:
         """What every idea is expected to do, by the prior and the individuals born before ordinal ``before``."""
         born = {i.id: i for i in self.born_before(before)}
-        key = (len(born), sum(len(i.trials) for i in born.values()))
+        people = born.values()
+        key = (len(born), sum(len(i.trials) for i in people), sum(len(i.earlier) for i in people))
         if key != self._modelled[0]:
             self._modelled = key, Effects(self._priors(), observations(born, self._observed, self.features()))
         return self._modelled[1]
@@ -225,7 +236,11 @@ class Memory:
         return f"{individual.id}: " + "; ".join(parts)
 
     def _refuse_newer(self) -> None:
-        records: list[BaseModel] = [*self.individuals.values(), *self.decisions.values()]
+        records: list[BaseModel] = [
+            *self.individuals.values(),
+            *self.decisions.values(),
+            *self.requests.values(),
+        ]
         newest = max((getattr(r, "schema_version", 0) for r in records), default=0)
         if newest > SCHEMA:
             raise MemoryFault(

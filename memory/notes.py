@@ -1,8 +1,8 @@
 """The truth: every record lives in git, as notes that one ref transaction writes.
 
 ``refs/notes/darwin-records`` holds each individual's whole record as the note of its commit, and beside the
-notes, in the same tree, ``run.json`` and ``decisions/<id>.json`` (git keeps files in a notes tree that are not
-notes). One ref therefore holds everything: a reader sees all of a step or nothing of it.
+notes, in the same tree, ``run.json``, ``decisions/<id>.json`` and ``requests/<id>.json`` (git keeps files in a notes
+tree that are not notes). One ref therefore holds everything: a reader sees all of a step or nothing of it.
 ``refs/notes/darwin`` has one readable line per individual, for a plain ``git log``.
 
 Both refs point to commits without parents, so ``git log --graph --all`` stays a family tree.
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from darwin.memory.errors import MemoryFault
 from darwin.memory.records import Decision, Individual, Run
+from darwin.memory.requests import Request
 
 RECORDS = "refs/notes/darwin-records"
 LINES = "refs/notes/darwin"
@@ -39,6 +40,7 @@ class Contents:
 
     individuals: dict[str, Individual] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
+    requests: dict[str, Request] = field(default_factory=dict)
     run: Run | None = None
 
 
@@ -100,6 +102,9 @@ class Notes:
                 elif path.startswith("decisions/"):
                     decision = Decision.model_validate_json(data)
                     contents.decisions[decision.id] = decision
+                elif path.startswith("requests/"):
+                    request = Request.model_validate_json(data)
+                    contents.requests[request.id] = request
                 else:
                     individuals.append(Individual.model_validate_json(data))
             except ValidationError as error:

@@ -86,6 +86,10 @@ class Trial(Record):
         description="bytes of the training phase over what a process has that only imported torch",
     )
     parameters: int | None = None
+    packages: str | None = Field(
+        default=None,
+        description="digest of the lock of granted packages in its image; None: torch and numpy alone",
+    )
     status: TrialStatus = TrialStatus.OK
     phase: str | None = Field(default=None, description="the phase that failed: smoke, train, probe or judge")
     error: str | None = Field(default=None, description="the last lines it printed; untrusted text")
@@ -161,6 +165,15 @@ class Finding(Record):
     evidence: tuple[str, ...]
 
 
+class Earlier(Record):
+    """What was found of an individual under a budget that the run has left: it is compared with nothing of now."""
+
+    budget: str
+    trials: tuple[Trial, ...] = ()
+    verdict: Verdict | None = None
+    larger: Check | None = None
+
+
 class Individual(Record):
     """A genome at a commit, with its trials (design: the record)."""
 
@@ -204,6 +217,15 @@ class Individual(Record):
     larger: Check | None = Field(
         default=None, description="at a larger budget; None: only known at the short one"
     )
+    earlier: tuple[Earlier, ...] = Field(default=(), description="under budgets that the run has left")
+    requests: tuple[str, ...] = Field(
+        default=(), description="ids of granted requests whose outcome its author made use of"
+    )
+
+    @property
+    def all_trials(self) -> tuple[Trial, ...]:
+        """Those under budgets that the run has left, too."""
+        return (*(trial for one in self.earlier for trial in one.trials), *self.trials)
 
     @property
     def loss(self) -> float | None:
@@ -399,6 +421,9 @@ class Run(Record):
     test_uses: int = 0
     comparison: Comparison | None = None
     advice: tuple[Advice, ...] = ()
+    budgets: tuple[str, ...] = Field(
+        default=(), description="the budgets before the present one, the first first"
+    )
     cpu_seconds: float = Field(default=0.0, description="of darwin, git and all trials together")
 
 

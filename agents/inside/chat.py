@@ -8,9 +8,10 @@ The task::
     {"kind": "openai", "gateway": "/gateway", "messages": [...], "wants": {"hypothesis": "text", ...},
      "form": "head" | "json", "temperature": 0.7, "max_tokens": 4000, "response_format": {...} or absent}
 
-``wants`` says what the head has to hold: "text", "number", "texts" (a list) or "changes" (a list of setting and
-value). With form "head", the head is the first JSON object of the answer and the rest is its body; with "json" the
-whole answer is the head. The answer::
+``wants`` says what the head has to hold: "text", "number", "texts" (a list), "changes" (a list of setting and
+value) or "request" (kind, wanted and reason; one that is none is left out, and costs no answer). With form "head", the
+head is the first JSON object of the answer and the rest is its body; with "json" the whole answer is the head. The
+answer::
 
     {"head": {...}, "body": "..."}   or   {"error": {"type": "unusable" | "unavailable" | ..., "message": "..."}}
 """
@@ -101,7 +102,7 @@ def checked(found: dict[str, Any], wants: dict[str, str]) -> tuple[dict[str, Any
     for name, kind in wants.items():
         optional = kind.endswith("?")
         value = found.get(name)
-        if value is None and optional:
+        if optional and (value is None or (kind == "request?" and _request(value) is None)):
             continue
         taken = _TAKE[kind.rstrip("?")](value)
         if taken is None:
@@ -183,15 +184,29 @@ def _changes(value: Any) -> list[dict[str, Any]] | None:
     return taken
 
 
+def _request(value: Any) -> dict[str, Any] | None:
+    if not isinstance(value, dict) or not all(
+        isinstance(value.get(k), str) for k in ("kind", "wanted", "reason")
+    ):
+        return None
+    taken: dict[str, Any] = {k: value[k].strip()[:1000] for k in ("kind", "wanted", "reason")}
+    effect = _number(value.get("expected_log_perplexity"))
+    if effect is not None:
+        taken["expected_log_perplexity"] = effect
+    return {**taken, "evidence": (_texts(value.get("evidence")) or [])[:20]}
+
+
 _TAKE = {
     "text": lambda v: v.strip()[:4000] if isinstance(v, str) and v.strip() else None,
     "number": _number,
     "texts": _texts,
     "changes": _changes,
+    "request": _request,
 }
 _WORDS = {
     "text": "a text",
     "number": "a number",
     "texts": "a list of texts",
+    "request": "an object of kind, wanted and reason",
     "changes": 'a list such as [{"setting": "learning_rate", "value": 0.002}]',
 }

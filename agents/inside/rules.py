@@ -17,11 +17,12 @@ The task::
      "beliefs": {"technique:muon": {"short", "short_sd", "long", "long_sd", "mfu", "mfu_sd", "tried"}, ...,
                  "setting:learning_rate:up": {...}, ...},
      "own": {"setting:learning_rate:up": {"tried", "failed"}, ...},   the agent's own attempts
-     "rejected": {"technique:muon": 1, ...}}            ideas in changes that people turned down, and how often
+     "rejected": {"technique:muon": 1, ...},            ideas in changes that people turned down, and how often
+     "room": 1.0}                                       how many times as large the budget is as at the start
 
-The answer::
+The answer, with the setting that would go on helping and is at its limit for this budget, or null::
 
-    {"techniques": [ids], "settings": {name: value}, "hypothesis": "..."}
+    {"techniques": [ids], "settings": {name: value}, "hypothesis": "...", "at_limit": "n_layer"}
 """
 
 from __future__ import annotations
@@ -110,7 +111,24 @@ def choose(task: dict[str, Any]) -> dict[str, Any]:
         "techniques": [idea["technique"] for idea in chosen if "technique" in idea],
         "settings": {idea["setting"]: idea["value"] for idea in chosen if "setting" in idea},
         "hypothesis": " ".join(_reason(idea, task) for idea in chosen),
+        "at_limit": at_limit(task),
     }
+
+
+def at_limit(task: dict[str, Any]) -> str | None:
+    """The setting of the shape that trials say would help most by growing, where only the budget's bound forbids it."""
+    found = []
+    for name, value in task["settings"].items():
+        belief = task["beliefs"][f"setting:{name}:up"]
+        if name in task["fixed"] or not belief["tried"] or belief["long"] + belief["long_sd"] >= 0:
+            continue
+        new = stepped(name, value, 2 ** task["steps"][name])
+        room = task.get("room", 1.0)
+        if not trains(name, new, task["settings"], task["context"], room) and trains(
+            name, new, task["settings"], task["context"], math.inf
+        ):
+            found.append((belief["long"], name))
+    return min(found)[1] if found else None
 
 
 def drawn(idea: Idea, task: dict[str, Any], temperament: dict[str, Any], chance: random.Random) -> float:
@@ -157,7 +175,7 @@ def _setting_ideas(task: dict[str, Any]) -> list[Idea]:
             continue
         for way, sign in (("up", 1), ("down", -1)):
             new = stepped(name, value, 2 ** (sign * task["steps"][name]))
-            if new != value and trains(name, new, task["settings"], task["context"]):
+            if new != value and trains(name, new, task["settings"], task["context"], task.get("room", 1.0)):
                 ideas.append(
                     {
                         "key": f"setting:{name}:{way}",
@@ -189,8 +207,9 @@ def _is_memory(name: str) -> bool:
     return "beta" in name or "momentum" in name
 
 
-def trains(name: str, value: float, settings: dict[str, float], context: int) -> bool:
-    """Whether a script can train with this value, and at a bearable price, as far as the names tell."""
+def trains(name: str, value: float, settings: dict[str, float], context: int, room: float = 1.0) -> bool:
+    """Whether a script can train with this value, and at a bearable price, as far as the names tell; ``room`` is how
+    many times as large the budget is as at the start."""
     after = {**settings, name: value}
     if isinstance(settings[name], int) and value < 1:
         return False
@@ -206,7 +225,7 @@ def trains(name: str, value: float, settings: dict[str, float], context: int) ->
     if _is_memory(name) and not 0 < value < 1:
         return False
     matrices = after.get("n_layer", 0) * width**2 * (4 + 2 * after.get("mlp_ratio", 4))
-    if family_of(name) == "shape" and value > settings[name] and matrices > LARGEST_SHAPE:
+    if family_of(name) == "shape" and value > settings[name] and matrices > LARGEST_SHAPE * room:
         return False
     step = after.get("batch_size", math.inf) * after.get("block_size", math.inf)
     least = LEAST_MUON_TOKENS if "muon_rate" in settings else LEAST_STEP_TOKENS

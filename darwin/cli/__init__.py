@@ -11,7 +11,7 @@ from rich.text import Text
 from typer import TyperException
 
 from darwin.agents.errors import AgentError
-from darwin.cli import agents, image, sandbox
+from darwin.cli import agents, image, requests, sandbox
 from darwin.cli.ablate import ablate
 from darwin.cli.audit import audit
 from darwin.cli.calibrate import calibrate
@@ -48,6 +48,7 @@ for command in (
     app.command()(command)
 app.add_typer(agents.app, name="agents")
 app.add_typer(image.app, name="image", help="The image that agents and trials run from.")
+app.add_typer(requests.app, name="requests")
 app.add_typer(sandbox.app, name="sandbox")
 
 

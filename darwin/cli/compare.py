@@ -113,7 +113,7 @@ def trials(
     rows = [
         _row(i, t)
         for i in memory.individuals.values()
-        for t in (*([i.screening] if i.screening else []), *i.trials)
+        for t in (*([i.screening] if i.screening else []), *i.all_trials)
     ]
     if json:
         options.print_json(rows)

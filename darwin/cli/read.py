@@ -23,6 +23,7 @@ from darwin.models import transcripts_of
 from darwin.page import change_lines
 from darwin.plan import spent
 from darwin.repairs import shares
+from darwin.requests import reminder
 from darwin.screen import Screen, counted, safe
 from darwin.spending import at_the_end, so_far
 from darwin.tables import log_table, numbers, outcome, show_comparison
@@ -94,6 +95,8 @@ def show_status(screen: Screen, memory: Memory, folder: Path) -> None:
         screen.say("Nothing has been proven better than the base yet.")
     for contender in waiting(memory)[-1:]:
         screen.say(f"{contender.id} waits for your decision: darwin review")
+    if reminder(memory):
+        screen.say(reminder(memory))
     best = min((memory.individuals[i] for i in run.population.values()), key=lambda i: i.rank)
     screen.console.print(numbers(memory.resolve("base"), memory.individuals[run.incumbent], champion or best))
     if run.comparison:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from darwin import advice, answers, gate
+from darwin import advice, answers, gate, requests
 from darwin.answers import Answer
 from darwin.cli import options
 from darwin.desk import Desk
@@ -151,7 +151,8 @@ def settle(folder: Path, screen: Screen) -> bool:
                 if opened.memory.begun
                 else []
             )
-            for sentence in told:
+            ruled = requests.take_up(opened.memory, folder) if opened.memory.begun else []
+            for sentence in (*told, *ruled):
                 screen.say(sentence)
             done, refused = gate.carry_out(opened.memory, opened.lineage, folder, lambda: opened.memory.run)
             for contender, decision in done:
