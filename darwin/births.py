@@ -11,6 +11,7 @@ from darwin.agents.chat import ASKED_AGAIN, ChatAgent
 from darwin.agents.knowledge import rivals
 from darwin.agents.settings import numbers
 from darwin.briefing import brief
+from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
 from darwin.lineage import individual_ref, one_line
@@ -44,6 +45,7 @@ def outlook(evolution: Evolution, before: int) -> Outlook:
     return Outlook(found, memory.lessons(before), has, steps(memory.born_before(before)))
 
 
+@step
 def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
     """Have each planned child written, committed and recorded; those already born are taken as they are.
 
@@ -58,11 +60,12 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
         if evolution.run.control == "reseeded":
             child = _copy(evolution, birth)
         else:
-            child = (
-                _cross(evolution, birth, known)
-                or _resolve(evolution, birth, before, known)
-                or _write(evolution, birth, before, known)
-            )
+            with evolution.events.step("write", individual=birth.id):
+                child = (
+                    _cross(evolution, birth, known)
+                    or _resolve(evolution, birth, before, known)
+                    or _write(evolution, birth, before, known)
+                )
         memory.record(child, refs={individual_ref(child.id): child.commit})
         evolution.screen.born(child, memory)
     return [memory.individuals[birth.id] for birth in births]

@@ -87,6 +87,13 @@ class Trial(Record):
     )
     parameters: int | None = None
     status: TrialStatus = TrialStatus.OK
+    conditions: str | None = Field(
+        default=None,
+        description="torch, threads, device and image that it was run with; None: older than that",
+    )
+    taken_from: str | None = Field(
+        default=None, description="the individual with the same files whose trial this is; None: its own"
+    )
     phase: str | None = Field(default=None, description="the phase that failed: smoke, train, probe or judge")
     error: str | None = Field(default=None, description="the last lines it printed; untrusted text")
 
@@ -195,6 +202,7 @@ class Individual(Record):
     status: Status = Status.BORN
     reason: str | None = Field(default=None, description="why it was refused, failed or disqualified")
     trials: tuple[Trial, ...] = ()
+    superseded: tuple[Trial, ...] = Field(default=(), description="trials that were run anew (--retrain)")
     screening: Trial | None = Field(
         default=None,
         description="the short trial that decided whether it got a whole one; None: not screened",
@@ -397,6 +405,10 @@ class Run(Record):
     comparison: Comparison | None = None
     advice: tuple[Advice, ...] = ()
     cpu_seconds: float = Field(default=0.0, description="of darwin, git and all trials together")
+    seconds: dict[str, float] = Field(
+        default_factory=dict,
+        description="of wall time by what was done; of trials at a time the sum. What CPU seconds were for: plan.spent",
+    )
 
 
 class Claim(StrEnum):
