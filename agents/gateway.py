@@ -50,7 +50,7 @@ class Gateway:
     """Sockets for agents. Thread-safe.
 
     ``replay`` answers from a recording and asks nobody. ``stopped`` says, once it is not None, why no agent should
-    be asked for further children.
+    be asked for further children; ``failed`` whether that is an endpoint's doing and no limit's.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Gateway:
     ) -> None:
         self.ledger, self.transcripts = ledger, transcripts
         self.stopped: str | None = None
+        self.failed = False
         self._seats = {seat.agent: seat for seat in seats}
         self._replay = replay
         self._calls: dict[str, Call] = {}
@@ -181,6 +182,7 @@ class Gateway:
         except (ModelsStopped, Unanswered) as error:
             self._lost += not isinstance(error, Rejected)
             if self._lost >= LOST:
+                self.failed = True
                 self.stopped = (
                     f"{seat.endpoint.host} left {LOST} questions in a row unanswered; the last: {error}"
                 )

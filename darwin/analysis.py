@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from darwin.agents.chat import ChatAgent
 from darwin.agents.errors import Unanswered
 from darwin.briefing import rewritten
+from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.memory.records import Individual, Status
 from darwin.screen import safe
@@ -15,6 +16,7 @@ SIBLINGS = 6
 DONE = (Status.TRAINED, Status.FAILED, Status.DISQUALIFIED)
 
 
+@step
 def analyse(evolution: Evolution, children: Sequence[Individual]) -> None:
     """Ask the author of each child that a model wrote for a lesson, and record it; one without evidence is refused."""
     memory, gateway = evolution.memory, evolution.gateway

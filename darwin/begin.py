@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -23,6 +25,8 @@ from darwin.confinement import Confinement, plain
 from darwin.curves import Curves
 from darwin.desk import Desk
 from darwin.errors import UsageError
+from darwin.events import FILE as RUN_LOG
+from darwin.events import Events
 from darwin.evolution import SEEDS, Evaluate, Evolution
 from darwin.genome import evolvable
 from darwin.keys import Keys
@@ -40,6 +44,7 @@ from darwin.memory import Memory
 from darwin.memory.records import AgentCard, Individual, Run, Trial, TrialStatus
 from darwin.models import members_of
 from darwin.prepare import prepare
+from darwin.resume import resume, sweep_unfinished
 from darwin.reviewers import Auto, Defer, Policy, Reviewer
 from darwin.sandbox import Contract, Dataset, Job, Limits, calibrate, evaluate
 from darwin.sandbox.pace import Pace
@@ -69,7 +74,8 @@ def create(folder: Path, config: Config, genome: Path, agents: Path | None = Non
     require_free(folder)
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    sweep_unfinished(folder)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.{os.getpid()}.new", dir=folder.parent))
     try:
         if agents is not None:
             shutil.copyfile(agents, work / AGENTS)
@@ -232,10 +238,11 @@ def begin(
     """
     config, memory = workspace.config, workspace.memory
     dataset = Dataset.load(Path(config.data))
-    for sentence in workspace.lineage.repair(memory):
-        screen.say(sentence)
-    memory.project()
+    events = Events(workspace.folder / RUN_LOG)
+    if (found := resume(workspace, events)) is not None:
+        screen.say(found)
     confinement = confinement or plain()
+    conditions = f"torch {version('torch')}, 1 thread, {config.device}, {confinement.image}"
     sandbox = confinement.sandbox
     workers = min(config.workers, len(config.devices) or config.workers)
     trials = partial(evaluate, dataset=dataset, sandbox=sandbox, workers=workers, device=config.device)
@@ -245,13 +252,16 @@ def begin(
     curves = Curves(workspace.artifacts)
 
     def on_event(job: Job, event: dict[str, Any]) -> None:
+        if event.get("event") == "phase":
+            events.phase(job, str(event.get("phase")))
         curves.note(job, event)
         screen.event(job.label, event)
 
-    trials = partial(trials, pace=pace, on_event=on_event)
+    trials = partial(_under, conditions, partial(trials, pace=pace, on_event=on_event))
     if not memory.begun:
-        peak = calibrate(sandbox, device=config.device)
-        first = partial(trials, peak_flops=peak, limits=Limits())
+        with events.step("calibrate"):
+            peak = calibrate(sandbox, device=config.device)
+        first = events.followed(partial(trials, peak_flops=peak, limits=Limits()))
         _measure_base(workspace, dataset, first, peak, pace, screen)
         curves.keep(base.id, config.budget, config.seed * 1000 + SEEDS["selection"])
     run = memory.run
@@ -264,6 +274,8 @@ def begin(
             "may not be comparable with the old ones.",
             "yellow",
         )
+    files_of_settings = [p for p in (workspace.folder / name for name in (CONFIG, AGENTS)) if p.is_file()]
+    memory.keep_settings({p.name: p.read_text(encoding="utf-8") for p in files_of_settings})
     members = members_of(config, workspace.folder)
     prompts = Prompts(workspace.folder / "prompts")
 
@@ -276,7 +288,7 @@ def begin(
         agents={a.name: a for a in roster(members, confinement.launch, gateway, prompts)},
         smoke=partial(smoke, dataset=dataset, sandbox=sandbox, limits=limits, device=config.device),
         gateway=gateway,
-        evaluate=evaluated,
+        evaluate=events.followed(evaluated),
         reviewer=reviewer(config),
         screen=screen,
         curves=curves,
@@ -284,9 +296,20 @@ def begin(
         if interactive and config.approve == "ask"
         else None,
         elsewhere=confinement.cpu_seconds,
+        events=events,
+        conditions=conditions,
         deadline=None if config.seconds is None else time.monotonic() + config.seconds,
         close=pace.close,
     )
+
+
+def _under(
+    conditions: str, evaluate: Callable[..., Iterator[tuple[Job, Trial]]], jobs: Sequence[Job], **more: Any
+) -> Iterator[tuple[Job, Trial]]:
+    """Evaluate, and write on each trial under which conditions it was run."""
+    with closing(evaluate(jobs, **more)) as trials:  # type: ignore[type-var]
+        for job, trial in trials:
+            yield job, trial.model_copy(update={"conditions": conditions})
 
 
 def limits_for(base: Individual) -> Limits:

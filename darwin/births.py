@@ -12,6 +12,7 @@ from darwin.agents.chat import ASKED_AGAIN, ChatAgent
 from darwin.agents.knowledge import rivals
 from darwin.agents.settings import numbers
 from darwin.briefing import brief
+from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
 from darwin.granted import room, script, used
@@ -47,6 +48,7 @@ def outlook(evolution: Evolution, before: int) -> Outlook:
     return Outlook(found, memory.lessons(before), has, steps(memory.born_before(before)))
 
 
+@step
 def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
     """Have each planned child written, committed and recorded; those already born are taken as they are.
 
@@ -62,8 +64,9 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
         if evolution.run.control == "reseeded":
             child = _copy(evolution, birth)
         else:
-            merged = _cross(evolution, birth, before, known) or _resolve(evolution, birth, before, known)
-            child, wish = (merged, None) if merged else _write(evolution, birth, before, known)
+            with evolution.events.step("write", individual=birth.id):
+                merged = _cross(evolution, birth, before, known) or _resolve(evolution, birth, before, known)
+                child, wish = (merged, None) if merged else _write(evolution, birth, before, known)
         filed = requests.asked(evolution, child, wish)
         earlier = [memory.requests.get(request.id) for request in filed]
         memory.record(child, *filed, refs={individual_ref(child.id): child.commit})

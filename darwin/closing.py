@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from darwin import verdicts
+from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.measure import Wanted, budget_of, measure
 from darwin.memory.records import Check, Comparison, ComparisonRow, Individual, Status
@@ -24,6 +25,7 @@ LARGER_SEEDS = 2
 """Fresh seeds at the larger budget, where a training run costs ``LARGER`` times as much."""
 
 
+@step
 def check(evolution: Evolution) -> None:
     """Let the champion meet the base at the larger budget, and record what is left of its gain; once a champion."""
     memory, run = evolution.memory, evolution.run
@@ -57,6 +59,7 @@ def check(evolution: Evolution) -> None:
     evolution.screen.checked(checked)
 
 
+@step
 def compare(evolution: Evolution) -> Comparison | None:
     """Train base and champion on fresh seeds, judge both on the test split, and record the outcome.
 
@@ -104,7 +107,10 @@ def fades(rows: Sequence[ComparisonRow]) -> bool | None:
 
 def _uses(evolution: Evolution) -> int:
     """How many times the test split was judged in this workspace."""
-    return sum(t.split == "test" for i in evolution.memory.individuals.values() for t in i.all_trials)
+    everyone = evolution.memory.individuals.values()
+    return sum(
+        t.split == "test" and not t.taken_from for i in everyone for t in (*i.all_trials, *i.superseded)
+    )
 
 
 def _row(

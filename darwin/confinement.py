@@ -38,6 +38,8 @@ class Confinement:
     sandbox: Sandbox
     launch: Launch
     cpu_seconds: Callable[[], float] = lambda: 0.0
+    image: str = "process"
+    """What trials run in: an image's tag, or ``process``."""
 
 
 def plain(gateway: Gateway | None = None) -> Confinement:
@@ -110,9 +112,7 @@ def confined(
         stack.callback(agents.close)
         version = client.version()["Version"]
         say(f"Every agent and every trial runs in a Docker container of its own (engine {version}).")
-        yield Confinement(
-            sandbox, agents.launch, cpu_seconds=lambda: sandbox.cpu_seconds() + agents.cpu_seconds()
-        )
+        yield Confinement(sandbox, agents.launch, lambda: sandbox.cpu_seconds() + agents.cpu_seconds(), tag)
 
 
 def ready_image(client: Any, wanted: image.Recipe, say: Callable[..., None]) -> str:

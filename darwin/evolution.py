@@ -12,6 +12,7 @@ from darwin.agents import Agent
 from darwin.agents.gateway import Gateway
 from darwin.curves import Curves
 from darwin.desk import Desk
+from darwin.events import Events
 from darwin.memory import Memory
 from darwin.memory.records import Individual, Run, Trial
 from darwin.reviewers import Reviewer
@@ -67,6 +68,14 @@ class Evolution:
     gateway: Gateway | None = None
     """The way to models; None where no agent asks one."""
     deadline: float | None = None
+    events: Events = field(default_factory=Events)
+    """What is written down of each step, and where the time goes."""
+    cut_short: bool = False
+    """Whether the run stopped before all generations were complete, and not because a person said so."""
+    conditions: str | None = None
+    """Torch, threads, device and image of this run's trials; those of another run's may differ."""
+    retrained: set[tuple[str, int, str, str]] | None = None
+    """With ``--retrain``: the trials (individual, seed, split, budget) that this run has trained anew; else None."""
     close: Callable[[], None] = lambda: None
     _cpu_seen: float = field(init=False)
 
@@ -99,10 +108,14 @@ class Evolution:
         return tuple(range(first, first + count))
 
     def advanced(self, **changes: Any) -> Run:
-        """The run's state with changes, and with the CPU seconds spent since the last time."""
+        """The run's state with changes, and with the seconds spent since the last time."""
         now = cpu_seconds() + self.elsewhere()
         spent, self._cpu_seen = now - self._cpu_seen, now
-        return self.run.model_copy(update={"cpu_seconds": round(self.run.cpu_seconds + spent, 3), **changes})
+        seconds = dict(self.run.seconds)
+        for kind, more in self.events.taken().items():
+            seconds[kind] = round(seconds.get(kind, 0.0) + more, 3)
+        passed = {"cpu_seconds": round(self.run.cpu_seconds + spent, 3), "seconds": seconds}
+        return self.run.model_copy(update={**passed, **changes})
 
     def out_of_time(self) -> bool:
         """Whether ``--for`` has run out."""

@@ -64,7 +64,7 @@ def waiting(memory: Memory) -> list[Individual]:
     return sorted(
         (
             i
-            for i in memory.individuals.values()
+            for i in memory.judged.values()
             if i.verdict is not None
             and i.status is not Status.DISQUALIFIED
             and (i.verdict.outcome is Outcome.BETTER or i.operator == EDIT)

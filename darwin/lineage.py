@@ -24,6 +24,11 @@ GENESIS = 1735689600
 """Seconds since 1970 of the base's commit; each later one is a minute on."""
 DARWIN = "darwin <darwin@agents.invalid>"
 GENOME_FILE = "genome.toml"
+EXCLUDED = (
+    *("/darwin.toml", "/agents.toml", "/hint.md", "/prompts/", "/memory/", "/artifacts/"),
+    *("/damaged/", "/run.log*", "__pycache__/"),
+)
+"""What git leaves alone in a workspace."""
 LARGEST_FILE = 1 << 20
 """Bytes; a larger file in a genome's folder is not a training script."""
 
@@ -77,6 +82,15 @@ def paragraph(text: str) -> str:
     return "\n".join(f"  {line}" if re.match(r"^[\w-]+:", line) else line for line in lines).strip()
 
 
+def configure(repo: Repo) -> None:
+    """Settings of a workspace's repository."""
+    with repo.config_writer() as config:
+        config.set_value("notes", "displayRef", "refs/notes/darwin")
+        config.set_value("core", "autocrlf", "false")
+        config.set_value("commit", "gpgsign", "false")
+        config.set_value("gc", "auto", "0")
+
+
 class Lineage:
     """The family tree of one workspace, in its git repository."""
 
@@ -91,16 +105,10 @@ class Lineage:
             "--quiet", "--initial-branch=main", "--template=", "--object-format=sha1"
         )  # no hooks or excludes of the user's
         repo = Repo(folder)
-        with repo.config_writer() as config:
-            config.set_value("notes", "displayRef", "refs/notes/darwin")
-            config.set_value("core", "autocrlf", "false")
-            config.set_value("commit", "gpgsign", "false")
-            config.set_value("gc", "auto", "0")
+        configure(repo)
         exclude = Path(repo.git_dir) / "info" / "exclude"
         exclude.parent.mkdir(exist_ok=True)
-        exclude.write_text(
-            "/darwin.toml\n/agents.toml\n/hint.md\n/prompts/\n/memory/\n/artifacts/\n__pycache__/\n"
-        )
+        exclude.write_text("".join(f"{name}\n" for name in EXCLUDED))
         return cls(repo)
 
     @classmethod
@@ -223,7 +231,12 @@ class Lineage:
         """
         done = []
         git_dir = Path(self.repo.git_dir)
-        locks = [git_dir / "index.lock", git_dir / "packed-refs.lock", git_dir / "HEAD.lock"]
+        locks = [
+            git_dir / "index.lock",
+            git_dir / "packed-refs.lock",
+            git_dir / "HEAD.lock",
+            git_dir / "config.lock",
+        ]
         for lock in [*locks, *(git_dir / "refs").rglob("*.lock")]:
             if lock.is_file():
                 lock.unlink()
@@ -244,10 +257,12 @@ class Lineage:
             done.append(
                 f"Set {len(wrong)} git ref(s) back to what the records say ({', '.join(sorted(wrong)[:3])})."
             )
+        if not (git_dir / "index").exists():
+            self.repo.git.read_tree(memory.run.main)
         if MAIN in wrong and before is not None:
             self.check_out(before, memory.run.main)
         elif self._behind(memory):
-            self.check_out(f"{memory.run.main}^1", memory.run.main)
+            self.repo.git.read_tree("--reset", "-u", memory.run.main)
             done.append("Checked out main, which a killed run had merged but not written to the folder.")
         return done
 
@@ -267,14 +282,15 @@ class Lineage:
             )
 
     def _behind(self, memory: Memory) -> bool:
-        """Whether the checked-out files are exactly those before the last merge."""
-        git = self.repo.git
+        """Whether the checked-out files, or those that a killed checkout left, are those before the last merge."""
+        git, main = self.repo.git, memory.run.main
+        if self.repo.head.is_detached or self.repo.head.reference.path != MAIN:
+            return False
         try:
-            return bool(git.diff("--name-only", memory.run.main, "--")) and not git.diff(
-                "--name-only", f"{memory.run.main}^1", "--"
-            )
+            old, new = (set(git.diff("--name-only", c, "--").splitlines()) for c in (main, f"{main}^1"))
         except GitCommandError:
             return False
+        return bool(old) and not old & new
 
 
 def individual_ref(identifier: str) -> str:

@@ -19,6 +19,7 @@ from darwin import (
 )
 from darwin.analysis import analyse
 from darwin.births import bear
+from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.headline import headline
 from darwin.lineage import population_refs
@@ -27,8 +28,10 @@ from darwin.memory.records import Choice, Comparison, Individual, Outcome, Statu
 from darwin.notify import WAITING
 from darwin.renewal import renew
 from darwin.strategy import Strategy
+from darwin.tidy import tidy
 
 
+@step
 def evolve(evolution: Evolution, target: int) -> Comparison | None:
     """Run generations until ``target`` are complete, then compare base and champion.
 
@@ -66,14 +69,18 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
         if generation < target:
             review(evolution)
         memory.record(evolution.advanced(generation=generation))
+        memory.project_derived()
+        tidy(evolution.workspace)
     thin(evolution)
     closing.check(evolution)
     review(evolution)
     comparison = closing.compare(evolution)
     ask(evolution)
     evolution.close()
-    memory.record(evolution.advanced(target=None))
+    if not evolution.cut_short:
+        memory.record(evolution.advanced(target=None))
     memory.project_derived()
+    tidy(evolution.workspace, at_the_end=True)
     return comparison
 
 
@@ -91,10 +98,12 @@ def next_births(evolution: Evolution, generation: int) -> list[variation.Birth]:
         count=min(1 if strategy.search == "greedy" else run.batch, left),
         strategy=strategy,
         effects=memory.prior_effects() if run.control == "no-memory" else memory.effects(),
+        has=memory.features(),
         fastest=selection.to_speed_up(run.population, memory.individuals) if fast else None,
     )
 
 
+@step
 def look_twice(evolution: Evolution, births: list[variation.Birth]) -> None:
     """Train the children whose survival hangs on a difference that luck could make, and their rivals, once more."""
     run, people = evolution.run, evolution.memory.individuals
@@ -105,6 +114,7 @@ def look_twice(evolution: Evolution, births: list[variation.Birth]) -> None:
     measure(evolution, [Wanted(i, evolution.seeds("selection", 2)[1]) for i in close])
 
 
+@step
 def settle(evolution: Evolution, births: list[variation.Birth]) -> None:
     """Let the batch's results decide who survives, and move the agents' branches."""
     memory, run = evolution.memory, evolution.run
@@ -120,9 +130,9 @@ def settle(evolution: Evolution, births: list[variation.Birth]) -> None:
         evolution.advanced(population=population, settled=births[-1].ordinal),
         refs=population_refs(population, memory),
     )
-    memory.project_derived()
 
 
+@step
 def meet(evolution: Evolution, contender: Individual, least: int = 0) -> None:
     """Find the verdict on a contender: paired fresh seeds against the incumbent, look by look until it is decided.
 
@@ -167,6 +177,7 @@ def meet(evolution: Evolution, contender: Individual, least: int = 0) -> None:
     evolution.screen.verdict(judged)
 
 
+@step
 def thin(evolution: Evolution) -> None:
     """Take out of the champion what does not pay at the larger budget; the thinner script is champion if it is proven
     better than the incumbent too. Once a champion, and never after a person merged it."""
@@ -194,6 +205,7 @@ def _leads(mine: Individual, champion: Individual, seeds: tuple[int, ...], budge
     return sum(p.mine - p.theirs for p in pairs) <= 0
 
 
+@step
 def attend(evolution: Evolution) -> None:
     """Carry out what people decided meanwhile; train and judge their edits, and approvals that main has overtaken."""
     memory, workspace, screen = evolution.memory, evolution.workspace, evolution.screen
@@ -214,6 +226,7 @@ def attend(evolution: Evolution) -> None:
             meet(evolution, known, least=verdicts.LOOKS[-1])
 
 
+@step
 def review(evolution: Evolution) -> None:
     """Bring the champion to the gate if it waits for a decision; what is put off waits for a person."""
     attend(evolution)
@@ -228,6 +241,7 @@ def review(evolution: Evolution) -> None:
         evolution.screen.decided(contender, decision, lineage.shows(evolution.run.main))
 
 
+@step
 def ask(evolution: Evolution) -> None:
     """At the end, ask the person at the terminal about the best change that waits, then about their edits of it."""
     memory, workspace = evolution.memory, evolution.workspace
@@ -240,7 +254,7 @@ def ask(evolution: Evolution) -> None:
             return
         asked.add(left[0].id)
         case = gate.case(memory, workspace.lineage, left[0])
-        with evolution.screen.paused():
+        with evolution.screen.paused(), evolution.events.step("person", individual=left[0].id):
             answer = evolution.desk.review(case, workspace.lineage.files(left[0].commit))
         if answer is not None:
             answers.post(workspace.folder, left[0].id, answer)
@@ -255,6 +269,7 @@ def _enough(evolution: Evolution) -> bool:
         return True
     if evolution.gateway is not None and evolution.gateway.stopped:
         evolution.screen.say(f"Stopping here: {evolution.gateway.stopped}.")
+        evolution.cut_short = evolution.gateway.failed
         return True
     if patience is not None and run.generation - run.last_gain >= patience:
         evolution.screen.say(f"Stopping here: {patience} generations without a better script (--patience).")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.memory.records import Individual, Status, Trial, TrialStatus
 from darwin.sandbox import Job
@@ -22,22 +23,62 @@ class Wanted:
     times: int = 1
 
 
+@step
 def measure(evolution: Evolution, wanted: Iterable[Wanted]) -> None:
-    """Run the trials that are not in memory yet; a completed one is never run again."""
+    """Run the trials that are not in memory yet; a completed one is never run again, but once with ``--retrain``.
+
+    What was trained before, of the same files under the same conditions, is taken from there.
+    """
     memory = evolution.memory
     jobs = []
     for one in wanted:
         individual = memory.individuals[one.individual.id]
         budget = budget_of(evolution.run.budget, one.times)
-        missing = [s for s in one.splits if find(individual.trials, one.seed, s, budget) is None]
-        if individual.status is not Status.REFUSED and missing:
-            jobs.append(_job(evolution, individual, one, missing))
+        missing = [s for s in one.splits if _is_wanted(evolution, individual, one.seed, s, budget)]
+        if individual.status is Status.REFUSED or not missing:
+            continue
+        same = [_same(evolution, individual, one.seed, split, budget) for split in missing]
+        if evolution.retrained is None and None not in same:
+            for trial in same:
+                _keep(evolution, individual.id, trial)  # type: ignore[arg-type]
+            continue
+        jobs.append(_job(evolution, individual, one, missing))
     for job, trial in evolution.evaluate(jobs):
-        individual = with_trial(memory.individuals[job.label], trial, memory.individuals)
-        memory.record(individual)
-        keep_log(evolution, individual, trial)
-        evolution.curves.keep(individual.id, trial.budget, trial.seed)
-        evolution.screen.measured(individual, trial, memory)
+        _keep(evolution, job.label, trial)
+
+
+def _is_wanted(evolution: Evolution, individual: Individual, seed: int, split: str, budget: str) -> bool:
+    """Whether a trial is not known, or known and still to be trained anew in this run."""
+    fresh = evolution.retrained
+    if fresh is not None and (individual.id, seed, split, budget) not in fresh:
+        return True
+    return find(individual.trials, seed, split, budget) is None
+
+
+def _same(evolution: Evolution, individual: Individual, seed: int, split: str, budget: str) -> Trial | None:
+    """A trial of another individual that ran the same files on the same data, seed and tokens under the same
+    conditions: it came to what this one would come to. None where there is none; salted copies are meant to differ."""
+    if individual.operator == "reseeded":
+        return None
+    for other in evolution.memory.individuals.values():
+        if other.tree != individual.tree or other.id == individual.id or other.operator == "reseeded":
+            continue
+        trial = find(other.trials, seed, split, budget)
+        if trial is not None and trial.loss is not None and trial.conditions == evolution.conditions:
+            return trial.model_copy(update={"taken_from": other.id, "cpu_seconds": 0.0})
+    return None
+
+
+def _keep(evolution: Evolution, identifier: str, trial: Trial) -> None:
+    """Record a trial, then say so."""
+    memory = evolution.memory
+    individual = with_trial(memory.individuals[identifier], trial, memory.individuals)
+    memory.record(individual)
+    if evolution.retrained is not None:
+        evolution.retrained.add((identifier, trial.seed, trial.split, trial.budget))
+    keep_log(evolution, individual, trial)
+    evolution.curves.keep(individual.id, trial.budget, trial.seed)
+    evolution.screen.measured(individual, trial, memory)
 
 
 def budget_of(budget: str, times: int) -> str:
@@ -77,9 +118,13 @@ def _job(evolution: Evolution, individual: Individual, wanted: Wanted, missing: 
 
 
 def with_trial(individual: Individual, trial: Trial, individuals: Mapping[str, Individual]) -> Individual:
-    """The individual with one more trial, and with what follows from it."""
+    """The individual with one more trial, or with one in the place of the same one before, and what follows from it."""
+    earlier = find(individual.trials, trial.seed, trial.split, trial.budget)
     changes: dict[str, object] = {"trials": (*individual.trials, trial)}
-    if individual.status is Status.BORN:
+    if earlier is not None:
+        changes["trials"] = tuple(trial if one is earlier else one for one in individual.trials)
+        changes["superseded"] = (*individual.superseded, earlier)
+    if individual.status is Status.BORN or (earlier is not None and earlier is individual.trials[0]):
         changes["status"] = _STATUS.get(trial.status, Status.FAILED)
         if trial.status is TrialStatus.OK and trial.loss is not None and individual.parents:
             near = {"parent": individuals[individual.parents[0]], "base": next(iter(individuals.values()))}

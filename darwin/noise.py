@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from darwin import verdicts
+from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.measure import Wanted, measure
 from darwin.memory.records import TrialStatus
@@ -16,6 +17,7 @@ SEEDS = 5
 losses are wanted anyway as long as it is the incumbent."""
 
 
+@step
 def measure_noise(evolution: Evolution) -> None:
     """Measure the base on ``SEEDS`` seeds, and once with half the time, and record it; once a workspace."""
     run, memory = evolution.run, evolution.memory

@@ -54,7 +54,7 @@ def make(evolution: Evolution, target: int) -> Plan:
     if run.search != "greedy" and (short := screening.short(run.budget)) is not None:
         child = child / 2 + training * Budget.parse(short).amount / Budget.parse(run.budget).amount + STARTING
     children = target * len(run.population) - run.settled
-    taken = sum(len(i.verdict.seeds) for i in evolution.memory.individuals.values() if i.verdict)
+    taken = sum(len(i.verdict.seeds) for i in evolution.memory.judged.values() if i.verdict)
     most = max(0, 2 + target * len(run.population) // 4 - taken)
     larger = 2 * closing.LARGER_SEEDS * (LARGER * training + 2 * judging + STARTING)
     if Strategy.of(run).ablation:
@@ -100,10 +100,11 @@ def spent(run: Run, individuals: Mapping[str, Individual]) -> dict[str, float]:
     luck = run.noise.seeds if run.noise else ()
     for individual in individuals.values():
         seen = set()
-        for trial in (*individual.all_trials, *([individual.screening] if individual.screening else [])):
-            if (trial.seed, trial.budget) in seen:  # one training run, judged twice
+        screened = [individual.screening] if individual.screening else []
+        for trial in (*individual.all_trials, *individual.superseded, *screened):
+            if (trial.seed, trial.budget, trial.cpu_seconds) in seen:  # one training run, judged twice
                 continue
-            seen.add((trial.seed, trial.budget))
+            seen.add((trial.seed, trial.budget, trial.cpu_seconds))
             name = _PURPOSES.get(purpose(trial), purpose(trial))
             if individual.id == base and (trial.seed in luck or name == "children"):
                 name = "luck"

@@ -72,9 +72,10 @@ def failure(evolution: Evolution, task: Task, proposal: Proposal, genome: Mappin
     if error is not None or evolution.smoke is None:
         return error
     files = {**genome, **{path: text.encode() for path, text in proposal.files.items()}}
-    trial = evolution.smoke(
-        Job(task.child, files, evolution.seeds("selection", 1)[0], None, evolution.run.budget)
-    )
+    with evolution.events.step("smoke", individual=task.child):
+        trial = evolution.smoke(
+            Job(task.child, files, evolution.seeds("selection", 1)[0], None, evolution.run.budget)
+        )
     if trial.status is TrialStatus.OK:
         return None
     return f"{trial.status.replace('_', ' ')} in its {trial.phase} phase\n{trial.error or ''}"

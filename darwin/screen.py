@@ -20,6 +20,7 @@ from darwin.memory.memory import describe_check, describe_verdict, percent
 from darwin.memory.records import Choice, Decision, Individual, Status, Trial, TrialStatus, perplexity
 
 PHASES = {
+    "start": "starts",
     "rehearsal": "rehearses",
     "smoke": "starts",
     "train": "trains",

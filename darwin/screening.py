@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.measure import keep_log
 from darwin.memory.records import Individual, Status, Trial, TrialStatus
@@ -27,6 +28,7 @@ def short(budget: str) -> str | None:
     return str(Budget(max(LEAST, SHARE * whole.amount), Unit.SECONDS))
 
 
+@step
 def promoted(evolution: Evolution, children: Sequence[Individual]) -> list[Individual]:
     """The children that get a whole trial: all of them, or the better half after a short one each, recorded with them.
 

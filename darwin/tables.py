@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich import box
 from rich.table import Table
@@ -136,6 +136,18 @@ def show_summary(screen: Screen, memory: Memory) -> None:
     total = sum(spent.values()) or 1.0
     shares = ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in spent.items())
     screen.say(f"CPU seconds in all: {memory.run.cpu_seconds:,.0f}: {shares}.")
+    screen.say(time_in_words(memory.run.seconds))
+
+
+def time_in_words(seconds: Mapping[str, float]) -> str:
+    """Where the wall time went, the largest share first."""
+    total = sum(seconds.values())
+    if not total:
+        return "Where the time went was not written down."
+    parts = sorted(seconds.items(), key=lambda one: -one[1])
+    return f"Time of all workers: {total / 60:,.1f} min: " + ", ".join(
+        f"{kind} {value / total:.0%}" for kind, value in parts
+    )
 
 
 def log_table(individuals: Iterable[Individual], memory: Memory) -> Table:

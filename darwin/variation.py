@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from darwin.memory.effects import Effects, features
+from darwin.memory.effects import Change, Effects, features
 from darwin.memory.records import Individual, Status
 from darwin.strategy import GA, Strategy
 
@@ -58,6 +58,7 @@ def plan(
     strategy: Strategy = GA,
     effects: Effects | None = None,
     fastest: str | None = None,
+    has: Mapping[str, Change] | None = None,
 ) -> list[Birth]:
     """The next ``count`` births after ``settled`` ones.
 
@@ -70,6 +71,7 @@ def plan(
         population: agent -> id of the individual it owns (at least two agents).
         settled: births so far whose results have decided who survives.
         effects: what ideas are expected to do, to choose partners by; without it there is no crossover.
+        has: ``features`` of the individuals, where it is at hand.
     """
     agents = sorted(population)
     births = []
@@ -84,7 +86,7 @@ def plan(
         owner, target = _parent(author, population, individuals, generation, strategy, rng)
         if strategy.crossover and effects is not None and turn == len(agents) - 1 and generation > 1:
             best = min((a for a in agents if a != author), key=lambda a: (individuals[population[a]].rank, a))
-            partners = partners_of(population[best], individuals, effects)
+            partners = partners_of(population[best], individuals, effects, has)
             if partners:
                 owner, target = best, population[best]
         elif fastest is not None and turn == len(agents) - 2:
@@ -166,10 +168,15 @@ def _archive_weights(archived: Sequence[Individual], individuals: Mapping[str, I
     ]
 
 
-def partners_of(target: str, individuals: Mapping[str, Individual], effects: Effects) -> tuple[str, ...]:
+def partners_of(
+    target: str,
+    individuals: Mapping[str, Individual],
+    effects: Effects,
+    has: Mapping[str, Change] | None = None,
+) -> tuple[str, ...]:
     """Whom to merge with a target, the most complementary first: by what its ideas would do to the target at the long
     horizon. Who would add nothing, only harm, or what makes a set of ideas that is known already, is left out."""
-    has = features(individuals.values())
+    has = has or features(individuals.values())
     known = {frozenset(has[i.id].items()) for i in individuals.values()}
     mine, base = individuals[target], individuals[_first(individuals)]
     gain = (base.loss or 0.0) - (mine.loss if mine.loss is not None else math.inf)

@@ -16,6 +16,7 @@ from darwin.config import Config, load
 from darwin.errors import UsageError
 from darwin.lineage import Lineage
 from darwin.memory import Memory
+from darwin.memory.notes import RECORDS
 
 DEFAULT = Path("evolution")
 CONFIG = "darwin.toml"
@@ -42,8 +43,27 @@ class Workspace:
 
 
 def is_workspace(folder: Path) -> bool:
-    """Whether the folder is a workspace."""
-    return (folder / CONFIG).is_file() and (folder / ".git").is_dir()
+    """Whether the folder is a workspace, if need be one that has lost its configuration."""
+    git = folder / ".git"
+    if not git.is_dir():
+        return False
+    packed = git / "packed-refs"
+    return (
+        (folder / CONFIG).is_file()
+        or (git / RECORDS).is_file()
+        or (packed.is_file() and f" {RECORDS}\n".encode() in packed.read_bytes())
+    )
+
+
+def require_workspace(folder: Path) -> None:
+    """Raise UsageError where there is no workspace."""
+    if not folder.exists():
+        raise UsageError(f"There is no workspace at {folder}. Make one: darwin evolve --workspace {folder}")
+    if not is_workspace(folder):
+        raise UsageError(
+            f"{folder} is not a darwin workspace (it has no {CONFIG} beside a .git folder). "
+            "Choose another --workspace, or a folder that does not exist yet."
+        )
 
 
 def locate(given: Path | None) -> Path:
@@ -66,13 +86,9 @@ def open_workspace(folder: Path) -> Workspace:
         UsageError: there is none.
         MemoryFault: its records cannot be read.
     """
-    if not folder.exists():
-        raise UsageError(f"There is no workspace at {folder}. Make one: darwin evolve --workspace {folder}")
-    if not is_workspace(folder):
-        raise UsageError(
-            f"{folder} is not a darwin workspace (it has no {CONFIG} beside a .git folder). "
-            "Choose another --workspace, or a folder that does not exist yet."
-        )
+    require_workspace(folder)
+    if not (folder / CONFIG).is_file():
+        raise UsageError(f"{folder} has lost its {CONFIG}. Write it anew: darwin memory rebuild -C {folder}")
     config = load(folder / CONFIG)
     lineage = Lineage.open(folder)
     known = dict if config.control == "no-knowledge" else priors

@@ -100,6 +100,16 @@ class Observation:
         """The columns of the model that it is about."""
         return _row(self.change, self.had, self.gain, self.horizon)
 
+    @cached_property
+    def rows_of_others(self) -> dict[str, Row]:
+        """For each of its ideas, the columns of the others; empty where it has one alone."""
+        if len(self.change) < 2:
+            return {}
+        return {
+            idea: _row({i: a for i, a in self.change.items() if i != idea}, self.had, self.gain, self.horizon)
+            for idea in self.change
+        }
+
 
 def distance(name: str, old: Any, new: Any) -> float:
     """Doublings from one value of a setting to another; of the distance to 1 for memories such as beta1."""
@@ -126,10 +136,17 @@ def change_of(individual: Individual) -> dict[str, float]:
     return added | dict.fromkeys(individual.without, -1.0)
 
 
-def features(individuals: Iterable[Individual]) -> dict[str, dict[str, float]]:
-    """What is in each individual's script that the base has not, by id; ``individuals`` parents first."""
-    found: dict[str, dict[str, float]] = {}
+def features(
+    individuals: Iterable[Individual], known: dict[str, dict[str, float]] | None = None
+) -> dict[str, dict[str, float]]:
+    """What is in each individual's script that the base has not, by id; ``individuals`` parents first.
+
+    Those of ``known`` are taken as they are, and the others are added to it.
+    """
+    found = {} if known is None else known
     for individual in individuals:
+        if individual.id in found:
+            continue
         has = dict(found.get(individual.parents[0], {})) if individual.parents else {}
         for idea, amount in change_of(individual).items():
             has[idea] = has.get(idea, 0.0) + amount
@@ -255,9 +272,9 @@ class Effects:
             return True
         return any(o.horizon > 0.5 and idea in o.change and len(o.change) <= FEW for o in self.observed)
 
-    def mean(self, change: Change, had: Change, gain: float, horizon: float) -> float:
-        """What a change is expected to do at a horizon; without its deviation, which costs more."""
-        return self._loss.mean(_row(change, had, gain, horizon))
+    def mean(self, row: Row) -> float:
+        """What the columns of a change are expected to do; without their deviation, which costs more."""
+        return self._loss.mean(row)
 
     def _prior_of(self, column: tuple[str, ...]) -> tuple[Vector, NDArray[np.float64]]:
         """Mean and covariance of the weights of one group of columns, in the order of ``_members``."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from darwin.memory.effects import Change, Effects, Estimate, Observation, change_of
+from darwin.memory.effects import Effects, Estimate, Observation, change_of
 from darwin.memory.records import AgentMemory, Attempt, Claim, Decision, Individual, Lesson, Status
 
 FIRST_STEP, LEAST_STEP, LARGEST_STEP = 1.0, 0.2, 1.6
@@ -61,10 +61,8 @@ def distil(individuals: Iterable[Individual], effects: Effects) -> tuple[Lesson,
 
 def _implied(idea: str, seen: Observation, effects: Effects) -> float:
     """What an observation says of one of its ideas: the difference less what the others are expected to do."""
-    others: Change = {i: amount for i, amount in seen.change.items() if i != idea}
-    if not others:
-        return seen.difference
-    return seen.difference - effects.mean(others, seen.had, seen.gain, seen.horizon)
+    others = seen.rows_of_others.get(idea)
+    return seen.difference - (effects.mean(others) if others else 0.0)
 
 
 def _lessons(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from git.exc import GitCommandError
 from pydantic import BaseModel
 
 from darwin.memory.effects import Effects, Observation, Prior, features, observations
-from darwin.memory.errors import MemoryFault, UnknownName
+from darwin.memory.errors import MemoryFault, NewerFormat, UnknownName
 from darwin.memory.expectations import calibration
 from darwin.memory.lessons import distil, memory_of
-from darwin.memory.notes import LINES, Notes
+from darwin.memory.notes import LINES, SETTINGS, Notes, one_sentence
 from darwin.memory.records import (
     SCHEMA,
     AgentCard,
@@ -29,7 +29,7 @@ from darwin.memory.records import (
     perplexity,
 )
 from darwin.memory.requests import Request
-from darwin.memory.store import Store
+from darwin.memory.store import Store, to_json
 
 Priors = Callable[[], Mapping[str, Prior]]
 """What is known of techniques beforehand, by lesson id; asked for when it is needed."""
@@ -72,7 +72,10 @@ class Memory:
         self.decisions: dict[str, Decision] = contents.decisions
         self.requests: dict[str, Request] = contents.requests
         self._run = contents.run
+        self.settings: Mapping[str, str] = contents.settings
         self._refuse_newer()
+        self.judged = {i.id: i for i in self.individuals.values() if i.verdict is not None}
+        """The few that have a verdict, in no order."""
 
     @property
     def begun(self) -> bool:
@@ -103,6 +106,8 @@ class Memory:
         for record in records:
             if isinstance(record, Individual):
                 self.individuals[record.id] = record
+                if record.verdict is not None:
+                    self.judged[record.id] = record
             elif isinstance(record, Decision):
                 self.decisions[record.id] = record
             elif isinstance(record, Request):
@@ -119,8 +124,35 @@ class Memory:
         for record in records:
             self._store.put(_paths(record)[1], record)
 
+    def keep_settings(self, texts: Mapping[str, str]) -> None:
+        """Keep the workspace's files of settings beside the records, so that they can be written anew."""
+        if dict(self.settings) != dict(texts):
+            staged = {SETTINGS + name: text.encode() for name, text in texts.items()}
+            move_refs(self._repo, self._notes.stage(staged, {}))
+            self.settings = dict(texts)
+
     def project(self) -> int:
         """Bring the JSON files in line with git; the number of files that had to be written."""
+        return sum(self._store.put_if_changed(path, record) for path, record in self._projection())
+
+    def unlike(self) -> list[tuple[str, str]]:
+        """The JSON files that do not say what git says, as (path, what is wrong)."""
+        found = [
+            (path, "is missing" if said is None else "differs from git")
+            for path, record in self._projection()
+            if (said := self._store.read(path)) != to_json(record)
+        ]
+        strays = [f"individuals/{name}" for name in self._store.strays("individuals", self.individuals)]
+        strays += [f"decisions/{name}" for name in self._store.strays("decisions", self.decisions)]
+        strays += [f"requests/{name}" for name in self._store.strays("requests", self.requests)]
+        return found + [(path, "belongs to no record") for path in strays]
+
+    def lines(self) -> int:
+        """How many readable notes there are."""
+        return self._notes.count(LINES)
+
+    def _projection(self) -> Iterator[tuple[str, Record]]:
+        """Every JSON file there should be, with its content."""
         records: list[Record] = [
             *self.individuals.values(),
             *self.decisions.values(),
@@ -128,21 +160,30 @@ class Memory:
         ]
         if self._run is not None:
             records.append(self._run)
-        return sum(self._store.put_if_changed(_paths(r)[1], r) for r in records) + self.project_derived()
+        yield from ((_paths(record)[1], record) for record in records)
+        yield from self._derived()
+
+    def _derived(self) -> Iterator[tuple[str, Record]]:
+        if self._run is not None:
+            yield "lessons.json", Lessons(lessons=self.lessons())
+            for card in self._run.agents:
+                yield f"agents/{card.name.lower()}.json", self.agent(card)
+
+    def set_aside(self) -> list[str]:
+        """A sentence on each file of ``memory/`` that was damaged or somebody else's, and was moved out of the way."""
+        self._store.set_strays_aside("individuals", self.individuals)
+        self._store.set_strays_aside("decisions", self.decisions)
+        self._store.set_strays_aside("requests", self.requests)
+        moved, self._store.aside = self._store.aside, []
+        return [f"{path.name} was damaged or no record of ours; it is kept as {path}." for path in moved]
 
     def project_derived(self) -> int:
         """Write what is derived from the records: each agent's memory and the lessons."""
-        if self._run is None:
-            return 0
-        written = self._store.put_if_changed("lessons.json", Lessons(lessons=self.lessons()))
-        return written + sum(
-            self._store.put_if_changed(f"agents/{card.name.lower()}.json", self.agent(card))
-            for card in self._run.agents
-        )
+        return sum(self._store.put_if_changed(path, record) for path, record in self._derived())
 
     def mend_lines(self) -> bool:
         """Write the readable notes anew where some are missing; True if so."""
-        if self._notes.count(LINES) >= len(self.individuals):
+        if self.lines() >= len(self.individuals):
             return False
         move_refs(
             self._repo, self._notes.stage({}, {i.commit: self.line(i) for i in self.individuals.values()})
@@ -161,7 +202,7 @@ class Memory:
     def features(self) -> dict[str, dict[str, float]]:
         """What is in each individual's script that the base has not, by id: idea -> amount."""
         if len(self._features) != len(self.individuals):
-            self._features = features(self.individuals.values())
+            features(self.individuals.values(), self._features)
         return self._features
 
     def effects(self, before: int | None = None) -> Effects:
@@ -243,7 +284,7 @@ class Memory:
         ]
         newest = max((getattr(r, "schema_version", 0) for r in records), default=0)
         if newest > SCHEMA:
-            raise MemoryFault(
+            raise NewerFormat(
                 f"This workspace was written by a newer darwin (record format {newest}, this one reads {SCHEMA}). "
                 "Upgrade darwin."
             )
@@ -293,6 +334,13 @@ def move_refs(repo: Repo, updates: Mapping[str, str]) -> None:
         process = repo.git.update_ref("--stdin", as_process=True, istream=-1)
         _, err = process.communicate(("\n".join(commands) + "\n").encode())
     except (GitCommandError, OSError) as error:
-        raise MemoryFault(f"git could not write {', '.join(updates)}: {error}") from error
+        raise MemoryFault(f"git could not write {_some(updates)}: {error}") from error
     if process.returncode:
-        raise MemoryFault(f"git could not write {', '.join(updates)}: {err.decode(errors='replace').strip()}")
+        failure = GitCommandError("update-ref", process.returncode, err)
+        raise MemoryFault(f"git could not write {_some(updates)}: {one_sentence(failure)}")
+
+
+def _some(names: Iterable[str], most: int = 3) -> str:
+    """A few names, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

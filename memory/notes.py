@@ -11,24 +11,33 @@ Both refs point to commits without parents, so ``git log --graph --all`` stays a
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from git import Repo
-from git.exc import GitCommandError
+from git.exc import GitCommandError, ODBError
 from pydantic import ValidationError
 
-from darwin.memory.errors import MemoryFault
-from darwin.memory.records import Decision, Individual, Run
+from darwin.memory.errors import MemoryFault, NewerFormat
+from darwin.memory.records import SCHEMA, Decision, Individual, Record, Run
 from darwin.memory.requests import Request
 
 RECORDS = "refs/notes/darwin-records"
 LINES = "refs/notes/darwin"
 SIGNATURE = "darwin <darwin@agents.invalid> 1735689600 +0000"
 """Author of the notes commits; the date is fixed, as the notes' own history means nothing."""
+
+SETTINGS = "settings/"
+"""Folder of the records' tree for the workspace's own files of settings, as they were when a run last began."""
+
+REMEDY = "Mend it: darwin memory rebuild"
+UNREADABLE = (ODBError, OSError, ValueError, GitCommandError, zlib.error)
+"""What reading git's objects raises where they are missing or damaged."""
 
 Entries = dict[str, tuple[str, str]]
 """A git tree: name -> (mode, object id)."""
@@ -42,6 +51,47 @@ class Contents:
     decisions: dict[str, Decision] = field(default_factory=dict)
     requests: dict[str, Request] = field(default_factory=dict)
     run: Run | None = None
+    settings: dict[str, str] = field(default_factory=dict)  # name of a file of settings -> its text
+
+
+def kind_of(path: str) -> type[Record] | None:
+    """What a blob of the records' tree is; None for a file of settings."""
+    if path.startswith(SETTINGS):
+        return None
+    if path == "run.json":
+        return Run
+    if path.startswith("requests/"):
+        return Request
+    return Decision if path.startswith("decisions/") else Individual
+
+
+def fanned(path: str) -> str:
+    """A path in a notes tree as we write it: of a note ``ab/cdef...``, however many folders git has put it into."""
+    name = path.replace("/", "")
+    return f"{name[:2]}/{name[2:]}" if len(name) == 40 and set(name) <= set("0123456789abcdef") else path
+
+
+def refuse_newer(data: bytes) -> None:
+    """Raise NewerFormat where a record that cannot be read says that it was written by a newer darwin."""
+    with suppress(ValueError, AttributeError, TypeError):
+        number = json.loads(data).get("schema")
+        if number > SCHEMA:
+            raise NewerFormat(
+                f"This workspace was written by a newer darwin (record format {number}, this one reads {SCHEMA}). "
+                "Upgrade darwin."
+            )
+
+
+def one_sentence(error: GitCommandError) -> str:
+    """What git said last, or that it was killed."""
+    said = [line for line in str(error.stderr).strip(" \n'").splitlines() if line.strip()]
+    if said:
+        return said[-1].removeprefix("stderr: ").strip(" '").removeprefix("fatal: ") + "."
+    return (
+        f"it was killed by signal {-error.status}."
+        if isinstance(error.status, int) and error.status < 0
+        else (f"it ended with {error.status}.")
+    )
 
 
 def store_object(repo: Repo, kind: str, data: bytes) -> str:
@@ -96,21 +146,26 @@ class Notes:
         contents = Contents()
         individuals = []
         for path, data in self._blobs(RECORDS):
+            kind = kind_of(path)
+            if kind is None:
+                contents.settings[path.removeprefix(SETTINGS)] = data.decode(errors="replace")
+                continue
             try:
-                if path == "run.json":
-                    contents.run = Run.model_validate_json(data)
-                elif path.startswith("decisions/"):
-                    decision = Decision.model_validate_json(data)
-                    contents.decisions[decision.id] = decision
-                elif path.startswith("requests/"):
-                    request = Request.model_validate_json(data)
-                    contents.requests[request.id] = request
-                else:
-                    individuals.append(Individual.model_validate_json(data))
+                record = kind.model_validate_json(data)
+                if isinstance(record, Run):
+                    contents.run = record
+                elif isinstance(record, Decision):
+                    contents.decisions[record.id] = record
+                elif isinstance(record, Request):
+                    contents.requests[record.id] = record
+                elif isinstance(record, Individual):
+                    individuals.append(record)
             except ValidationError as error:
+                refuse_newer(data)
                 raise MemoryFault(
                     f"{RECORDS}:{path} is not a record this version can read "
-                    f"({error.error_count()} problems, first: {error.errors()[0]['msg']})."
+                    f"({error.error_count()} problems, first: {error.errors()[0]['msg']}). "
+                    f"{REMEDY}"
                 ) from error
         contents.individuals = {i.id: i for i in sorted(individuals, key=lambda i: (i.ordinal, i.id))}
         return contents
@@ -128,6 +183,11 @@ class Notes:
             updates[LINES] = self._update(LINES, readable, "Perplexity, MFU and verdict of every individual")
         return updates
 
+    def whole(self, records: Mapping[str, bytes]) -> dict[str, str]:
+        """The same for records that replace all there are."""
+        self._trees[RECORDS] = {"": {}}
+        return self.stage(records, {})
+
     def count(self, ref: str) -> int:
         """How many notes a ref holds."""
         return len(self._listing(ref))
@@ -137,9 +197,7 @@ class Notes:
             self._trees[ref] = self._load_trees(ref)
         folders = self._trees[ref]
         for path, data in changes.items():
-            folder, _, name = path.rpartition("/")
-            if not folder and len(path) == 40:
-                folder, name = path[:2], path[2:]
+            folder, _, name = fanned(path).rpartition("/")
             folders.setdefault(folder, {})[name] = ("100644", store_object(self._repo, "blob", data))
             if folder:
                 tree = store_tree(self._repo, folders[folder])
@@ -155,18 +213,34 @@ class Notes:
         except GitCommandError as error:
             if "valid object name" in str(error.stderr):
                 return []
-            raise MemoryFault(f"git could not read {ref}: {str(error.stderr).strip()}") from error
+            why = one_sentence(error)
+            raise MemoryFault(f"git could not read {ref}: {why} {REMEDY}") from error
         rows = [row.partition("\t") for row in out.split("\0") if row]
         return [(meta.split()[0], meta.split()[2], path) for meta, _, path in rows]
 
     def _blobs(self, ref: str) -> list[tuple[str, bytes]]:
+        """(path, content) of each blob under a ref, by one git for all of them."""
         rows = self._listing(ref)
-        return [(path, self._repo.odb.stream(bytes.fromhex(oid)).read()) for _, oid, path in rows]
+        if not rows:
+            return []
+        asked = "".join(f"{oid}\n" for _, oid, _ in rows).encode()
+        git = self._repo.git.cat_file("--batch", as_process=True, istream=-1)  # ended with its last reference
+        out, _ = git.communicate(asked)
+        found, start = [], 0
+        for _, oid, path in rows:  # a damaged object ends the answer, a missing one has no size
+            end = out.find(b"\n", start)
+            words = out[start:end].split() if end > 0 else []
+            if len(words) != 3:
+                raise MemoryFault(f"{ref}:{path} cannot be read (git object {oid[:10]}). {REMEDY}")
+            start = end + 1 + int(words[2])
+            found.append((path, out[end + 1 : start]))
+            start += 1
+        return found
 
     def _load_trees(self, ref: str) -> dict[str, Entries]:
         folders: dict[str, Entries] = {"": {}}
         for mode, oid, path in self._listing(ref):
-            folder, _, name = path.rpartition("/")
+            folder, _, name = fanned(path).rpartition("/")
             folders.setdefault(folder, {})[name] = (mode, oid)
         for folder, entries in folders.items():
             if folder:

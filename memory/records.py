@@ -91,6 +91,13 @@ class Trial(Record):
         description="digest of the lock of granted packages in its image; None: torch and numpy alone",
     )
     status: TrialStatus = TrialStatus.OK
+    conditions: str | None = Field(
+        default=None,
+        description="torch, threads, device and image that it was run with; None: older than that",
+    )
+    taken_from: str | None = Field(
+        default=None, description="the individual with the same files whose trial this is; None: its own"
+    )
     phase: str | None = Field(default=None, description="the phase that failed: smoke, train, probe or judge")
     error: str | None = Field(default=None, description="the last lines it printed; untrusted text")
 
@@ -208,6 +215,7 @@ class Individual(Record):
     status: Status = Status.BORN
     reason: str | None = Field(default=None, description="why it was refused, failed or disqualified")
     trials: tuple[Trial, ...] = ()
+    superseded: tuple[Trial, ...] = Field(default=(), description="trials that were run anew (--retrain)")
     screening: Trial | None = Field(
         default=None,
         description="the short trial that decided whether it got a whole one; None: not screened",
@@ -425,6 +433,10 @@ class Run(Record):
         default=(), description="the budgets before the present one, the first first"
     )
     cpu_seconds: float = Field(default=0.0, description="of darwin, git and all trials together")
+    seconds: dict[str, float] = Field(
+        default_factory=dict,
+        description="of wall time by what was done; of trials at a time the sum. What CPU seconds were for: plan.spent",
+    )
 
 
 class Claim(StrEnum):

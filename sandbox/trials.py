@@ -84,6 +84,8 @@ def run_job(
     dataset.require(contract.context)
     timed = Budget.parse(job.budget).unit is Unit.SECONDS and device == "cpu"
     splits = {split: dict[str, Any]() for split in (job.split, *job.further)}
+    if on_metrics is not None:
+        on_metrics({"event": "phase", "phase": "start"})
     with closing(sandbox.open(job.label, limits)) as box:
         session = Session(box, contract, limits, device, on_metrics)
         session.begin(job.files)

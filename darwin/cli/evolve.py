@@ -31,6 +31,7 @@ from darwin.models import HINT, gateway_for
 from darwin.notify import END, FAILURE, Notifier
 from darwin.preview import preview
 from darwin.progress import progress
+from darwin.rescue import rescue
 from darwin.sandbox import SandboxError
 from darwin.screen import Screen, counted
 from darwin.spending import in_words
@@ -157,6 +158,12 @@ def evolve(
             show_default=False,
         ),
     ] = None,
+    retrain: Annotated[
+        bool,
+        typer.Option(
+            "--retrain", help="Train anew what this run compares, though its trials are known; those are kept"
+        ),
+    ] = False,
     control: Annotated[
         str | None,
         typer.Option(help=f"Control experiment, to compare with: {', '.join(CONTROLS)}", show_default=False),
@@ -219,11 +226,12 @@ def evolve(
             opened, screen, interactive=options.interactive(), confinement=confinement, gateway=gateway
         )
         evolution.notify = told
+        evolution.retrained = set() if retrain else None
         run = evolution.run
         target = parse_generations(generations, run.generation)
         if run.target is not None and generations.strip().startswith("+"):
             target = run.target  # the same command again finishes what was asked for, and adds nothing
-        if target <= run.generation and run.target is None and not _asked_for(evolution):
+        if target <= run.generation and run.target is None and not retrain and not _asked_for(evolution):
             done = counted(run.generation, "generation")
             screen.say(f"Nothing is missing: {done} complete. For more: darwin evolve -g +5 -C {folder}")
             _end(evolution, evolution.run.comparison)
@@ -238,8 +246,19 @@ def evolve(
                 "that was measured is kept. The same command goes on from here."
             )
             return
+        except Exception:
+            screen.say(
+                f"{evolution.run.generation} of {target} generations are complete and all that was measured is "
+                "kept. The same command goes on from here.",
+                "yellow",
+            )
+            raise
         told(END, headline(evolution.memory))
         _end(evolution, comparison)
+        if evolution.run.generation < target:
+            screen.say(f"{evolution.run.generation} of {target} generations are complete.", "yellow")
+        if evolution.cut_short:
+            raise typer.Exit(1)
 
 
 def _asked_for(evolution: Evolution) -> bool:
@@ -319,6 +338,8 @@ def opened_for(
     """The workspace, made if it is missing, locked. One that was made in vain is taken back."""
     if is_workspace(folder):
         with locked(folder):
+            for sentence in rescue(folder):
+                Screen().say(sentence, "yellow")
             workspace = open_workspace(folder)
             if genome is not None:
                 beginning.refuse_other_genome(workspace, genome)

@@ -27,7 +27,11 @@ from darwin.requests import reminder
 from darwin.screen import Screen, counted, safe
 from darwin.spending import at_the_end, so_far
 from darwin.tables import log_table, numbers, outcome, show_comparison
+from darwin.tidy import sizes
 from darwin.workspace import locate, open_workspace
+
+PAGE = 50
+"""Individuals that ``log`` lists unless it is asked for more."""
 
 WATCHED_SECONDS = 2.0
 """Between two looks of ``status --watch``."""
@@ -50,11 +54,12 @@ def status(
     folder = locate(workspace)
     memory = open_workspace(folder).memory
     if json:
-        options.print_json(summary(memory) | models_summary(memory, folder))
+        options.print_json(summary(memory) | models_summary(memory, folder) | {"bytes": sizes(folder)})
         return
     screen = Screen()
     if not watch:
         show_status(screen, memory, folder)
+        show_sizes(screen, folder)
         return
     while True:
         screen.console.clear()
@@ -103,6 +108,13 @@ def show_status(screen: Screen, memory: Memory, folder: Path) -> None:
         show_comparison(screen, run.comparison, memory)
 
 
+def show_sizes(screen: Screen, folder: Path) -> None:
+    """What the workspace takes on disk."""
+    taken = {name: size for name, size in sizes(folder).items() if size}
+    parts = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in taken.items())
+    screen.say(f"On disk: {sum(taken.values()) / 1e6:.1f} MB ({parts}).")
+
+
 def summary(memory: Memory) -> dict[str, Any]:
     """What ``status --json`` prints; before the first generation most of it is null."""
     if not memory.begun:
@@ -116,6 +128,7 @@ def summary(memory: Memory) -> dict[str, Any]:
             "counts": {},
             "cpu_seconds": None,
             "spent": {},
+            "seconds": {},
         }
     run = memory.run
     counts = Counter(i.status.value for i in memory.individuals.values() if i.operator != "ablation")
@@ -129,6 +142,7 @@ def summary(memory: Memory) -> dict[str, Any]:
         "counts": {status.value: counts.get(status.value, 0) for status in Status},
         "cpu_seconds": run.cpu_seconds,
         "spent": {name: round(seconds, 1) for name, seconds in spent(run, memory.individuals).items()},
+        "seconds": run.seconds,
         "test_uses": run.test_uses,
     }
     if run.comparison:
@@ -150,8 +164,15 @@ def log(
     workspace: options.Workspace = None,
     json: options.Json = False,
     last: Annotated[
-        int | None, typer.Option("-n", help="Only the last N individuals", show_default=False, min=1)
+        int | None,
+        typer.Option(
+            "-n",
+            help="Only the last N individuals  [default: 50; with --json all]",
+            show_default=False,
+            min=1,
+        ),
     ] = None,
+    all: Annotated[bool, typer.Option("--all", help="All of them")] = False,
 ) -> None:
     """List who rewrote whose script, how, and what came of it.
 
@@ -161,11 +182,14 @@ def log(
       darwin log -n 10 --json
     """
     memory = open_workspace(locate(workspace)).memory
-    individuals = list(memory.individuals.values())[-(last or 0) :]
+    everyone = list(memory.individuals.values())
+    individuals = everyone[-(last or (0 if json or all else PAGE)) :]
     if json:
         options.print_json([i.model_dump(mode="json", by_alias=True) for i in individuals])
         return
     Screen().console.print(log_table(individuals, memory))
+    if not last and len(individuals) < len(everyone):
+        Screen().say(f"The last {PAGE} of {len(everyone):,}. All of them: darwin log --all")
 
 
 def show(

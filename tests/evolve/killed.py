@@ -1,38 +1,149 @@
-"""Runs an evolution over the laboratory and kills itself, hard, just before the n-th git transaction or file.
-
-python -m tests.evolve.killed WORKSPACE DATA GENERATIONS N
-"""
+"""Runs an evolution over the laboratory in a child process that dies where it is told to."""
 
 from __future__ import annotations
 
+import io
 import os
+import random
 import signal
 import sys
+import traceback
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+
+from darwin import events as events_module
+from darwin.cli import exit_code
+from darwin.evolution import Evolution
 from darwin.loop import evolve
 from darwin.memory import memory as memory_module
+from darwin.memory import notes as notes_module
 from darwin.memory import store as store_module
-from tests.evolve.laboratory import start
+from darwin.screen import Screen
+from darwin.verdicts import find
+from tests.evolve import laboratory
+
+AGENTS = "rules:2"
+
+Point = Callable[[str], None]
+"""Called before anything happens that a kill may prevent: ``begin settle``, ``end settle``, ``transaction``, ``file``,
+``object``."""
 
 
-def main() -> None:
-    folder, data, generations, fuse = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    left = [fuse]
+def kill_at(wanted: str) -> Point:
+    """Dies at the first point of that name."""
+    return lambda name: _die() if name == wanted else None
 
-    def burning(function):
-        def burn(*arguments):
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+
+def kill_after(count: int) -> Point:
+    """Dies at the ``count``-th point of any name."""
+    left = [count]
+
+    def point(_: str) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            _die()
+
+    return point
+
+
+def kills(seed: int, number: int, most: int = 160) -> list[Point]:
+    """Kills at random: after 1 to ``most`` points, drawn from a seed."""
+    chance = random.Random(seed)
+    return [kill_after(chance.randint(1, most)) for _ in range(number)]
+
+
+def in_child(function: Callable[[], object]) -> tuple[int, str]:
+    """The exit status (negative: a signal) of a function run in a child process, and what it printed."""
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # of forking beside threads, which do nothing here
+        pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            os.close(read)
+            os.dup2(write, 1)
+            os.dup2(write, 2)
+            sys.stdout, sys.stderr = _Output(1), _Output(2)
+            status = exit_code(function)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    os.close(write)
+    with os.fdopen(read, errors="replace") as pipe:
+        said = pipe.read()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+def run(
+    folder: Path, data: Path, generations: int, point: Point | None = None, **settings: object
+) -> tuple[int, str]:
+    """Run an evolution in a child process up to a point, or to its end."""
+
+    def body() -> None:
+        if point is not None:
+            _instrument(point)
+        screen = Screen(Console(file=sys.stdout, width=400))
+        evolution = laboratory.start(folder, data, screen, agents=AGENTS, **settings)
+        _refuse_twice(evolution)
+        evolve(evolution, generations)
+
+    return in_child(body)
+
+
+def _instrument(point: Point) -> None:
+    """Let everything that changes the workspace pass the point first."""
+
+    def passing(name: str, function: Callable) -> Callable:
+        def passed(*arguments: object) -> object:
+            point(name)
             return function(*arguments)
 
-        return burn
+        return passed
 
-    memory_module.move_refs = burning(memory_module.move_refs)
-    store_module.write_atomically = burning(store_module.write_atomically)
-    evolve(start(folder, data, agents="rules:3"), generations)
+    memory_module.move_refs = passing("transaction", memory_module.move_refs)
+    store_module.write_atomically = passing("file", store_module.write_atomically)
+    notes_module.store_object = passing("object", notes_module.store_object)
+    write = events_module.Events._write
+
+    def written(self: events_module.Events, line: dict) -> None:
+        for edge in ("begin", "end"):
+            if edge in line:
+                point(f"{edge} {line[edge]}")
+        write(self, line)
+
+    events_module.Events._write = written
 
 
-if __name__ == "__main__":
-    main()
+def _refuse_twice(evolution: Evolution) -> None:
+    """Fail where a trial that git's records hold is trained again."""
+    inner = evolution.evaluate
+
+    def evaluate(jobs):
+        for job in jobs:
+            known = evolution.memory.individuals[job.label].trials
+            assert find(known, job.seed, job.split, job.budget) is None, f"{job.label} is trained twice"
+        return inner(jobs)
+
+    evolution.evaluate = evaluate
+
+
+class _Output(io.TextIOBase):
+    """A file descriptor as a text file without a buffer, so that nothing said is lost with the process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, text: str) -> int:
+        os.write(self._descriptor, text.encode())
+        return len(text)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from darwin.config import Config
 from darwin.evolution import Evolution
 from darwin.memory.records import Trial, TrialStatus, perplexity
 from darwin.prepare import prepare
+from darwin.rescue import rescue
 from darwin.sandbox import Job
 from darwin.screen import Screen
-from darwin.workspace import open_workspace
+from darwin.workspace import is_workspace, open_workspace
 
 PLANTED = "planted_failure"
 """A script that names this fails its smoke run here, as it would with a NameError."""
@@ -40,9 +41,16 @@ def planted(files: Mapping[str, bytes]) -> bool:
     return hashlib.sha256(repr(sorted(files.items())).encode()).digest()[0] < 64
 
 
-def evaluate(jobs: Sequence[Job], **_: object) -> Iterator[tuple[Job, Trial]]:
+PHASES = ("start", "smoke", "train", "probe", "judge")
+
+
+def evaluate(
+    jobs: Sequence[Job], on_event: Callable[..., None] = lambda *told: None, **_: object
+) -> Iterator[tuple[Job, Trial]]:
     """Like ``darwin.sandbox.evaluate``, without training; a quarter of the genomes fail."""
     for job in jobs:
+        for phase in PHASES:
+            on_event(job, {"event": "phase", "phase": phase})
         common = {"seed": job.seed, "split": job.split, "budget": job.budget, "tokens": job.tokens or 1000}
         if planted(job.files) and not job.label.endswith("base"):
             error = "Traceback (most recent call last):\nRuntimeError: planted"
@@ -100,7 +108,10 @@ def start(
 ) -> Evolution:
     """An evolution over this laboratory, its workspace made if it is missing."""
     options = {"approve": "auto", "workers": 1, **settings}
-    if not folder.exists():
+    if is_workspace(folder):
+        for sentence in rescue(folder):
+            (screen or Screen()).say(sentence)
+    else:
         create(folder, Config(**{"data": str(data), **options}), ANCESTOR, agents_file)
     workspace = open_workspace(folder)
     return begin(

@@ -2,55 +2,149 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from darwin.check import problems
 from darwin.errors import UsageError
 from darwin.loop import evolve
-from tests.evolve.laboratory import start
+from darwin.workspace import open_workspace
+from tests.evolve.killed import AGENTS, Point, kill_at, kills, run
+from tests.evolve.laboratory import data_set, start
 from tests.evolve.test_evolve import git, losses, story
 
-ROOT = Path(__file__).parents[2]
 GENERATIONS = 2
+KILLS = 50 if os.environ.get("DARWIN_ALL_FAULTS") else 12
+"""At random, in chains of up to ten in one workspace."""
 
 
-def run_until_killed(folder: Path, data: Path, fuse: int) -> int:
-    command = [
-        sys.executable,
-        "-m",
-        "tests.evolve.killed",
-        str(folder),
-        str(data),
-        str(GENERATIONS),
-        str(fuse),
-    ]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in a cache that the tests of this file share."""
+    folder = tmp_path_factory.mktemp("text")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DARWIN_CACHE", str(folder / "cache"))
+        return data_set(folder)
 
 
-@pytest.fixture
-def undisturbed(data, tmp_path):
-    evolution = start(tmp_path / "undisturbed", data, agents="rules:3")
+@pytest.fixture(scope="module")
+def undisturbed(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed") / "w"
+    evolve(start(folder, text, agents=AGENTS), GENERATIONS)
+    return folder
+
+
+def ended(folder: Path) -> tuple[dict[str, str], dict[str, list[float | None]]]:
+    """What a workspace came to: every ref of the family tree, every loss."""
+    people = open_workspace(folder).memory.individuals
+    return story(folder), {i.id: [t.loss for t in i.trials] for i in people.values()}
+
+
+def killed_again_and_again(folder: Path, text: Path, points: list[Point]) -> int:
+    """Kill the same command at each point in turn, then let it end; how many times it was killed."""
+    found = 0
+    for point in points:
+        status, said = run(folder, text, GENERATIONS, point)
+        assert status in (0, -signal.SIGKILL), said
+        found += status != 0
+    status, said = run(folder, text, GENERATIONS)
+    assert status == 0, said
+    return found
+
+
+def test_sigkill_at_every_named_step_changes_nothing_in_the_end(undisturbed, text, tmp_path):
+    lines = [json.loads(line) for line in (undisturbed / "run.log").read_text().splitlines()]
+    edges = dict.fromkeys(
+        f"{edge} {line[edge]}" for line in lines for edge in ("begin", "end") if edge in line
+    )
+    folder = tmp_path / "w"
+    assert killed_again_and_again(folder, text, [kill_at(edge) for edge in edges]) == len(edges) >= 40
+    assert ended(folder) == ended(undisturbed)
+    assert problems(open_workspace(folder)) == []
+
+
+@pytest.mark.parametrize("chain", range(0, KILLS, 10))
+def test_sigkill_at_random_changes_nothing_in_the_end(undisturbed, text, tmp_path, chain):
+    folder = tmp_path / "w"
+    killed_again_and_again(folder, text, kills(chain, min(10, KILLS - chain)))
+    assert ended(folder) == ended(undisturbed)
+    assert problems(open_workspace(folder)) == []
+    assert not [p for p in folder.rglob("*") if "tmp_obj" in p.name or p.suffix == ".lock"]
+    assert [p.name for p in tmp_path.iterdir()] == ["w"]
+
+
+def test_what_was_left_half_done_is_said_in_one_line(text, tmp_path):
+    folder = tmp_path / "w"
+    assert run(folder, text, GENERATIONS, kill_at("end look_twice"))[0] == -signal.SIGKILL
+    (folder / ".git/refs/heads/main.lock").write_text("")
+    (folder / "memory/individuals/.g000-base.json.999999").write_text("{")
+    (folder / "memory/individuals/g000-base.json").unlink()
+    status, said = run(folder, text, GENERATIONS)
+    assert status == 0
+    (line,) = [line for line in said.splitlines() if line.startswith("The last run was killed")]
+    assert line == (
+        "The last run was killed in its step look_twice. Removed main.lock, left by a run that was killed. Removed 1 "
+        "half-written file(s). Wrote 1 file(s) of memory/ anew. Going on in generation 1 of 2: 0 scripts are settled, "
+        "2 more are born."
+    )
+
+
+@pytest.mark.parametrize("state", ["prepared", "committed"])
+def test_git_killed_in_the_middle_of_a_transaction_is_one_sentence_and_is_mended(
+    undisturbed, text, tmp_path, state
+):
+    folder = tmp_path / "w"
+    run(folder, text, GENERATIONS, kill_at("begin settle"))
+    hook = folder / ".git/hooks/reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f'#!/bin/sh\nif [ "$1" = {state} ]; then kill -9 $PPID; fi\n')
+    hook.chmod(0o755)
+    status, said = run(folder, text, GENERATIONS)
+    last = said.strip().splitlines()[-1]
+    assert status == 1 and last.startswith("darwin: git could not write ") and "killed by signal 9" in last
+    assert "Traceback" not in said
+    hook.unlink()
+    assert run(folder, text, GENERATIONS)[0] == 0
+    assert ended(folder) == ended(undisturbed)
+    assert problems(open_workspace(folder)) == []
+
+
+def test_a_checkout_killed_between_two_files_is_completed(text, tmp_path):
+    folder = tmp_path / "w"
+    evolution = start(folder, text, agents=AGENTS)
     evolve(evolution, GENERATIONS)
-    return story(tmp_path / "undisturbed"), losses(evolution)
+    run_now, lineage = evolution.run, evolution.workspace.lineage
+    assert run_now.incumbent != "g000-base"
+    before = lineage.files(f"{run_now.main}^1")
+    changed = [p for p, data in lineage.files(run_now.main).items() if before[p] != data]
+    (folder / changed[0]).write_bytes(before[changed[0]])
+    (folder / ".git/index.lock").write_text("")
+    start(folder, text)
+    assert lineage.shows(run_now.main)
 
 
-@pytest.mark.parametrize("fuse", [3, 5, 8, 13, 21, 34, 55])
-def test_sigkill_before_any_write_changes_nothing_in_the_end(undisturbed, data, tmp_path, fuse):
-    folder = tmp_path / "killed"
-    assert run_until_killed(folder, data, fuse) == -signal.SIGKILL
-    for later in (4, 9):
-        run_until_killed(folder, data, later)
-    evolution = start(folder, data)
-    evolve(evolution, GENERATIONS)
-
-    assert (story(folder), losses(evolution)) == undisturbed
-    done = subprocess.run(["git", "fsck", "--strict"], cwd=folder, capture_output=True, text=True)
-    assert (done.returncode, "error" in done.stderr) == (0, False)
-    assert evolution.memory.project() == 0
+def test_a_trial_of_the_same_files_is_taken_over_and_retrain_trains_it_anew(text, tmp_path):
+    folder = tmp_path / "w"
+    evolution = start(folder, text, agents=AGENTS)
+    evolve(evolution, 1)
+    first = losses(evolution)
+    trained: list[str] = []
+    again = start(folder, text)
+    inner = again.evaluate
+    again.evaluate = lambda jobs: (trained.extend(job.label for job in jobs), inner(jobs))[1]
+    evolve(again, 1)
+    assert trained == []
+    again.retrained = set()
+    evolve(again, 1)
+    assert trained and losses(again) == first
+    anew = [i for i in again.memory.individuals.values() if i.superseded]
+    assert {i.id for i in anew} == set(trained)
+    assert all(t.conditions == again.conditions for i in anew for t in (*i.trials, *i.superseded))
 
 
 def test_refs_moved_in_part_are_set_back_to_the_records(data, tmp_path):

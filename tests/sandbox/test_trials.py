@@ -50,7 +50,7 @@ def test_peak_memory_is_what_the_script_took(dataset, shared, limits):
 
 def test_the_phases_come_in_order_and_the_live_curve_in_between(trial, events):
     assert [event["phase"] for event in events if event["event"] == "phase"] == [
-        "smoke", "train", "probe", "judge",
+        "start", "smoke", "train", "probe", "judge",
     ]  # fmt: skip
     metrics = [event for event in events if event["event"] == "metrics"]
     assert metrics[-1]["tokens"] == TOKENS
