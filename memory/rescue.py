@@ -127,8 +127,9 @@ def _files(repo: Repo, folder: Path) -> Iterator[tuple[str, bytes]]:
     """The records that the JSON files hold, by their path in the notes; of individuals those that have their ref."""
     rows = repo.git.for_each_ref("--format=%(refname) %(objectname)", INDIVIDUALS).splitlines()
     refs = {ref.rpartition("/")[2]: oid for ref, oid in (row.split(" ") for row in rows)}
+    kinds = ("individuals", "decisions", "requests")
     for file in sorted(
-        [*folder.glob("individuals/*.json"), *folder.glob("decisions/*.json"), folder / "run.json"]
+        [*(path for name in kinds for path in (folder / name).glob("*.json")), folder / "run.json"]
     ):
         inside = file.relative_to(folder).as_posix()
         kind = Individual if inside.startswith("individuals/") else kind_of(inside)
