@@ -13,7 +13,8 @@ import psutil
 
 from tests.evolve.test_evolve import git, story
 
-OPTIONS = ["-g", "1", "--population", "2", "--budget", "2ktok", "--text", "text.txt", "--approve", "auto"]
+OPTIONS = ["-g", "1", "--population", "2", "--budget", "2ktok", "--text", "text.txt", "--approve", "auto",
+           "--control", "no-ablation"]  # fmt: skip
 
 
 def command(workspace: str, *options: str) -> list[str]:
@@ -32,7 +33,7 @@ def servers_of(pid: int) -> list[psutil.Process]:
 
 def test_a_killed_run_ends_as_an_undisturbed_one_to_the_last_bit(tmp_path):
     (tmp_path / "text.txt").write_text("It was the best of times, it was the worst of times,\n" * 250)
-    whole = subprocess.run(command("whole", "--workers", "1"), cwd=tmp_path, capture_output=True, text=True)
+    whole = subprocess.run(command("whole"), cwd=tmp_path, capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr
     assert "champion" in whole.stdout or "best, not proven" in whole.stdout
 
