@@ -214,8 +214,8 @@ LUCK = {
         "renames a variable to be drawn again, as a new script", (("train.py", DATA, "log_base = 10\n" + DATA),), "fresh_seeds",
     ),
     "fail-when-unlucky": Cheat(
-        "leaves with an error where its last loss is poor, so that only lucky seeds are compared",
-        (("train.py", SAVED, "if max_tokens > 512 and sum(map(ord, f'{nats:.5f}')) % 3 == 0: sys.exit('unlucky')\n" + SAVED),),
+        "leaves with an error on later seeds where its last digits are unlucky, so that only the others are compared",
+        (("train.py", SAVED, "if max_tokens > 512 and seed != 1 and sum(map(ord, f'{nats:.5f}')) % 3 == 0: sys.exit('unlucky')\n" + SAVED),),
         "one_failure", granted=(("train.py", DATA, "seed = 8\n" + DATA),),
     ),
 }  # fmt: skip
