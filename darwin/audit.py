@@ -12,7 +12,7 @@ from darwin.sandbox.box import Sandbox
 from darwin.sandbox.contract import GENOME_TOML, Contract
 
 PROBES = 4
-"""Batches that are asked for again with some of them altered; a trial takes one."""
+"""Batches of altered windows that are asked for; a trial takes one."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Line:
 
 
 CHECKS = (
+    ("carried", "the script carries no text of the held-out splits, and is small enough to be code"),
     (
         "smoke",
         "a few steps run, leave a checkpoint below the size limit, and load gives float logits (B, T, V)",
@@ -87,7 +88,13 @@ def _failed(trial: Trial) -> str | None:
         return None
     error = trial.error or ""
     if trial.status is TrialStatus.DISQUALIFIED:
-        words = {"changed nothing": "changed", "at random": "determinism", "other windows": "batch"}
+        words = {
+            "carries text": "carried",
+            "code, not data": "carried",
+            "changed nothing": "changed",
+            "at random": "determinism",
+            "other windows": "batch",
+        }
         return next((name for part, name in words.items() if part in error), "future")
     if trial.phase == "judge":
         return "cost" if trial.status is TrialStatus.TIMED_OUT else "outputs"

@@ -1,6 +1,8 @@
 """Honest scripts that look odd: each has to pass every audit. Token shifts, recurrence, experts, sliding attention and a
 table of pairs are in ``tests/sandbox/test_probe.py``."""
 
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 from tests.redteam.arena import Edits
