@@ -88,8 +88,9 @@ def init(
             data = data or (None if text else adoption.tokens_folder(made, Path(name) / from_.resolve().name))
             genome = Path(name) / "genome"
             adoption.write(made, genome)
+            tokens = beginning.data_folder(DEFAULTS, text, data)
             try:
-                _try(made, genome, beginning.data_folder(DEFAULTS, text, data), given, folder, screen)
+                _try(made, genome, tokens, given, folder, screen)
             except UsageError as error:
                 kept = adoption.keep(genome, folder)
                 raise UsageError(

@@ -14,7 +14,7 @@ from darwin import answers, cli
 from darwin.answers import Answer
 from darwin.cli.review import settle
 from darwin.gate import waiting
-from darwin.memory.records import Choice, Outcome
+from darwin.memory.records import Choice, Outcome, Status
 from darwin.screen import Screen
 from darwin.workspace import open_workspace
 from tests.people.terminal import Person
@@ -238,7 +238,7 @@ def with_a_worse_edit(folder: Path) -> None:
     verdict = champion.verdict.model_copy(
         update={"outcome": Outcome.WORSE, "effect": 0.01, "interval": (0.001, 0.02)}
     )
-    known = {"status": "trained", "trials": champion.trials, "verdict": verdict}
+    known = {"status": Status.TRAINED, "trials": champion.trials, "verdict": verdict}
     memory.record(edited.model_copy(update=known))
 
 
