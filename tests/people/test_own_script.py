@@ -55,9 +55,7 @@ def facts(files: dict[str, bytes]) -> dict[str, object]:
     return {name: value for name, value in names.items() if name.isupper()}
 
 
-def test_a_repository_in_a_style_of_its_own_is_adopted_evolves_and_its_patch_applies(
-    darwin, tmp_path, capfdbinary
-):
+def test_a_repository_in_a_style_of_its_own_is_adopted_evolves_and_its_patch_applies(darwin, tmp_path):
     mine = make(tmp_path / "home/project")
     before = everything(mine)
     code, out, error = darwin(
@@ -264,6 +262,19 @@ def test_what_cannot_be_worked_out_is_a_sentence_and_a_draft_to_edit(darwin, tmp
     assert len(list(tmp_path.glob("night*"))) == 1, "what is wrong with the data leaves no draft"
 
 
+def test_a_script_that_does_not_run_is_said_with_its_last_lines_and_the_draft_is_kept(darwin, tmp_path):
+    broken = SCRIPT.replace(
+        "    torch.manual_seed(1337)\n", "    torch.manual_seed(1337)\n    print(undefined)\n"
+    )
+    make(tmp_path / "mine", files={**FILES, "pretrain.py": broken}, repository=False)
+    code, out, error = darwin("init", "--from", "mine", "--sandbox", "process")
+    assert code == 2 and "FAILED       smoke        It ended with exit code 1." in out
+    line = broken.splitlines().index("    print(undefined)") + 1
+    assert f'File "pretrain.py", line {line}, in main' in error and "NameError: name 'undefined'" in error
+    assert "The draft is evolution-draft/: edit it, then darwin init --genome evolution-draft" in error
+    assert (tmp_path / "evolution-draft/pretrain.py").read_text() == broken
+
+
 MISTAKES = {
     "no folder": (["--from", "nowhere"], "there is no such folder"),
     "nothing that trains": (["--from", "empty"], "none calls backward()"),
@@ -272,6 +283,7 @@ MISTAKES = {
     "a genome": (["--from", "genome"], "darwin init --genome genome"),
     "train alone": (["--train", "python a.py"], "Give both"),
     "both": (["--from", "two", "--genome", "genome"], "Give one of them"),
+    "no command": (["--from", "two", "--train", "python 'a.py"], "cannot be split into words"),
     "no Python": (["--from", "broken", "--train", "python a.py"], "a.py, line 1 is no Python"),
 }
 
