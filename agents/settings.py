@@ -21,16 +21,31 @@ def numeric(source: str) -> dict[str, Number]:
 
 
 def numbers(files: Mapping[str, str]) -> dict[str, tuple[str, Number]]:
-    """File and value of each numeric setting; a name that two files share is left alone."""
+    """File and value of each numeric setting; a name that two files share is left alone.
+
+    But for a file of nothing but settings (nanoGPT's config/*.py): it has the last word on what it names.
+    """
     found: dict[str, tuple[str, Number]] = {}
     shared: set[str] = set()
-    for file in sorted(files):
-        if not file.endswith(".py"):
-            continue
+    for file in sorted((f for f in files if f.endswith(".py")), key=lambda f: (_is_config(files[f]), f)):
+        last_word = _is_config(files[file])
         for name, value in numeric(files[file]).items():
-            shared |= {name} & found.keys()
+            shared = shared - {name} if last_word else shared | ({name} & found.keys())
             found[name] = (file, value)
     return {name: place for name, place in found.items() if name not in shared}
+
+
+def _is_config(source: str) -> bool:
+    """Whether a file holds nothing but assignments of literals."""
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    assigned = [
+        s for s in body if isinstance(s, ast.Assign) and isinstance(s.value, ast.Constant | ast.UnaryOp)
+    ]
+    rest = [s for s in body if not isinstance(s, ast.Assign)]
+    return bool(assigned) and all(isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) for s in rest)
 
 
 def change(source: str, name: str, value: Number) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from darwin import adapter, paths_in
+from darwin.agents.inside.rules import WINDOWS
 from darwin.errors import UsageError
 from darwin.lineage import GENOME_FILE
 from darwin.origin import ADAPTER, origin_of
@@ -28,10 +29,6 @@ STEPS = _names(
 )
 WHOLE = _names("max_tokens total_tokens train_tokens num_tokens token_budget")
 EPOCHS = _names("epochs num_epochs n_epochs max_epochs")
-WINDOW = _names(
-    "block_size context_length context_size context ctx_len ctx n_ctx seq_len seq_length sequence_length max_seq_len "
-    "max_seq_length window"
-)
 BATCH = _names(
     "batch_size train_batch_size micro_batch_size device_batch_size per_device_batch_size batch bs"
 )
@@ -140,7 +137,7 @@ def _found(
 ) -> Found:
     """The facts of the adapter; what is missing becomes a problem."""
     facts: dict[str, Any] = {"SCRIPT": script, "OPTIONS": options}
-    context = _first(WINDOW, known)
+    context = _first(WINDOWS, known)
     facts |= _length(made, sources, known, context)
     facts["ALWAYS"] = {
         **{n: NEVER for n in known if n.lower() in RARE and type(known[n]) is int},

@@ -18,7 +18,7 @@ AVAILABLE = {"torch", "numpy", *sys.stdlib_module_names}
 
 def sources_in(folder: Path) -> dict[str, str]:
     """The Python files below a folder that its repository does not ignore, and that are no environment's."""
-    seen, found = visible(folder), {}
+    seen, found = visible(folder) or None, {}
     for path in sorted(folder.rglob("*.py")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") or part in ("__pycache__", "site-packages") for part in name.parts)
@@ -44,7 +44,10 @@ def parsed(path: str, source: str) -> ast.Module:
 def started(folder: Path, sources: Mapping[str, str], command: str | None) -> tuple[str, list[str]]:
     """The script and its options."""
     if command is not None:
-        words = [word for word in shlex.split(command) if word not in ("python", "python3", "-u")]
+        try:
+            words = [word for word in shlex.split(command) if word not in ("python", "python3", "-u")]
+        except ValueError as error:
+            raise UsageError(f"--train {command} cannot be split into words ({error}).") from None
         script = words[0].removeprefix("./") if words else ""
         if script not in sources:
             raise UsageError(

@@ -10,6 +10,7 @@ SEARCHES = {
     "ga": "a population under tournament, crossover and archive",
     "greedy": "one script at a time, kept if its loss is lower, else discarded",
     "random": "any script so far is rewritten, good or bad",
+    "proposals": "the base is rewritten each time: the best of so many proposals",
 }
 CONTROLS = {
     "reseeded": "unedited copies that differ by luck alone",

@@ -124,6 +124,8 @@ def _parent(
     rivals = sorted(agent for agent in population if agent != author)
     drawn = rng.sample(rivals, min(TOURNAMENT, len(rivals)))
     owner = min(drawn, key=lambda agent: individuals[population[agent]].rank)
+    if strategy.search == "proposals":
+        return owner, _first(individuals)
     if strategy.search == "random":
         written = [i for i in _trained(individuals) if i.author != author]
         chosen = rng.choice([None, *written])

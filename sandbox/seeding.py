@@ -8,15 +8,15 @@ from darwin.sandbox.box import Sandbox
 from darwin.sandbox.contract import GENOME_TOML, Contract
 from darwin.sandbox.dataset import Dataset
 from darwin.sandbox.limits import Limits
-from darwin.sandbox.session import Failed, Session
+from darwin.sandbox.session import Session
 from darwin.sandbox.trials import Job
 
 
 def seeding(job: Job, dataset: Dataset, sandbox: Sandbox, limits: Limits, device: str = "cpu") -> str | None:
     """What is wrong with how a job's script is seeded, in a sentence, or None: it trains for a few steps, three times.
 
-    The data's rotation is left as it is, so that the script's own seed is what differs. Raises ``SandboxError`` for
-    what is not the script's doing.
+    The data's rotation is left as it is, so that the script's own seed is what differs. Raises ``Failed``
+    where it does not run.
     """
     contract = Contract.parse(job.files[GENOME_TOML].decode())
     answers = []
@@ -26,11 +26,8 @@ def seeding(job: Job, dataset: Dataset, sandbox: Sandbox, limits: Limits, device
         data = {"train.bin": dataset.rotated(job.seed), "meta.json": dataset.meta_for_training()}
         for seed in (job.seed, job.seed, job.seed + 1):
             most = limits.smoke_cpu_seconds
-            try:
-                session.check("smoke", session.train("smoke", data, seed, limits.smoke_tokens, most), most)
-                answers.append(session.inspect("smoke", dataset.vocab_size).digest)
-            except Failed as failed:
-                return failed.error
+            session.check("smoke", session.train("smoke", data, seed, limits.smoke_tokens, most), most)
+            answers.append(session.inspect("smoke", dataset.vocab_size).digest)
     first, same, other = answers
     if first != same:
         return (

@@ -33,6 +33,22 @@ from typing import Any
 
 Idea = dict[str, Any]  # key, family, words, and either technique and conflicts, or setting and value
 
+WINDOWS = (
+    *(
+        "block_size",
+        "context_length",
+        "context_size",
+        "context",
+        "ctx_len",
+        "ctx",
+        "n_ctx",
+        "seq_len",
+        "seq_length",
+    ),
+    *("sequence_length", "max_seq_len", "max_seq_length", "window"),
+)
+"""What scripts call the length of a window: none may be shorter than those it is judged on."""
+
 TEMPERAMENTS: dict[str, dict[str, Any]] = {
     # families: what it likes (1 otherwise); tuning: its liking for numbers; reach: how far it steps, 1 being usual;
     # curiosity: how widely it draws, in standard deviations of what is believed.
@@ -218,7 +234,7 @@ def trains(name: str, value: float, settings: dict[str, float], context: int, ro
     width, heads = after.get("n_embd", 0), after.get("n_head", 1)
     if width % heads or (width // heads) % 2:  # rotary positions need an even head
         return False
-    if after.get("block_size", context) < context:
+    if name in WINDOWS and value < context:
         return False
     if "fraction" in name and not 0 < value <= 0.8:
         return False

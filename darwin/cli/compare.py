@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
-from darwin.best_so_far import Point, at, curve, marks
+from darwin.best_so_far import Axis, Point, at, axes, curve, marks
 from darwin.cli import options
 from darwin.errors import UsageError
 from darwin.memory import Memory
 from darwin.memory.records import Individual, Trial
 from darwin.screen import Screen
+from darwin.spending import dollars
 from darwin.tables import plain_table
 from darwin.workspace import locate, open_workspace
 
+_AXES = {Axis.CPU: "CPU seconds", Axis.DOLLARS: "dollars of models", Axis.TOKENS: "tokens of models"}
 COLUMNS = ("id", "generation", "author", "owner", "operator", "parents", "techniques", "settings")
 
 
@@ -26,11 +29,12 @@ def compare(
     workspaces: Annotated[list[Path], typer.Argument(help="Two workspaces or more", show_default=False)],
     json: options.Json = False,
 ) -> None:
-    """Print the best perplexity so far against CPU seconds, and the closing comparisons, side by side.
+    """Print the best perplexity so far at equal CPU seconds (of trials) and dollars (of models), and how it ended.
 
     \b
     Examples:
       darwin compare evolution greedy
+      darwin compare with-a-model its-best-of-n rules
       darwin compare night-1 night-2 night-3 --json
     """
     if len(workspaces) < 2:
@@ -48,11 +52,8 @@ def compare(
         return
     screen = Screen()
     _warn(begun, screen)
-    table = plain_table("CPU seconds", *curves, title="Best perplexity so far, on the seed that selects")
-    for mark in marks(list(curves.values())):
-        found = [at(points, mark) for points in curves.values()]
-        table.add_row(f"{mark:,.0f}", *("" if p is None else f"{p.perplexity:.3f}" for p in found))
-    screen.console.print(table)
+    for axis in axes(list(curves.values())):
+        screen.console.print(_by(axis, curves))
     last = plain_table("Closing comparison, test split", *curves)
     budgets = dict.fromkeys(
         r.budget for m in begun.values() if m.run.comparison for r in m.run.comparison.rows
@@ -61,7 +62,26 @@ def compare(
     for budget in budgets:
         last.add_row(f"change at {budget}", *(_change(memory, budget) for memory in begun.values()))
     last.add_row("CPU seconds in all", *(f"{m.run.cpu_seconds:,.0f}" for m in begun.values()))
+    if any(points[-1].model_tokens for points in curves.values() if points):
+        last.add_row("models", *(_models(points) for points in curves.values()))
     screen.console.print(last)
+
+
+def _by(axis: Axis, curves: dict[str, list[Point]]) -> Table:
+    """Best so far at equal cost. By what models cost, only the runs that asked any."""
+    shown = {n: p for n, p in curves.items() if axis is Axis.CPU or (p and p[-1].model_tokens)}
+    table = plain_table(_AXES[axis], *shown, title="Best perplexity so far, on the seed that selects")
+    for mark in marks(list(shown.values()), axis):
+        found = [at(points, mark, axis) for points in shown.values()]
+        first = dollars(mark) if axis is Axis.DOLLARS else f"{mark:,.0f}"
+        table.add_row(first, *("" if p is None else f"{p.perplexity:.3f}" for p in found))
+    return table
+
+
+def _models(points: list[Point]) -> str:
+    if not points or not points[-1].model_tokens:
+        return "none"
+    return f"{points[-1].model_tokens:,} tokens, {dollars(points[-1].dollars)}"
 
 
 def _warn(begun: dict[str, Memory], screen: Screen) -> None:

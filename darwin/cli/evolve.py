@@ -154,7 +154,8 @@ def evolve(
     search: Annotated[
         str | None,
         typer.Option(
-            help="How parents are chosen and who survives: ga, greedy or random  [default: ga]",
+            help="How parents are chosen and who survives: ga, greedy, random, or proposals (N rewrites of the base)  "
+            "[default: ga]",
             show_default=False,
         ),
     ] = None,

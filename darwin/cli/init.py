@@ -21,6 +21,7 @@ from darwin.lineage import read_genome
 from darwin.memory.records import TrialStatus
 from darwin.sandbox import Dataset, Job, Limits
 from darwin.sandbox.seeding import seeding
+from darwin.sandbox.session import Failed
 from darwin.screen import Screen, safe
 from darwin.workspace import CONFIG, is_workspace, locate
 
@@ -88,13 +89,13 @@ def init(
             data = data or (None if text else adoption.tokens_folder(made, Path(name) / from_.resolve().name))
             genome = Path(name) / "genome"
             adoption.write(made, genome)
+            tokens = beginning.data_folder(DEFAULTS, text, data)
             try:
-                _try(made, genome, beginning.data_folder(DEFAULTS, text, data), given, folder, screen)
+                _try(made, genome, tokens, given, folder, screen)
             except UsageError as error:
                 kept = adoption.keep(genome, folder)
-                raise UsageError(
-                    f"{error} The draft is {kept}/: edit it, then darwin init --genome {kept} -C {folder}"
-                ) from None
+                again = f"darwin init --genome {kept} -C {folder} --data {tokens}"
+                raise UsageError(f"{error} The draft is {kept}/: edit it, then {again}") from None
         with opened_for(folder, given, genome, text, data, agents_file(agents)):
             screen.say(
                 f"Made {folder}/ with the base genome as its first commit. Settings: {folder / CONFIG}. "
@@ -119,12 +120,16 @@ def _try(
     )
     with confined(config, folder, screen.say) as confinement:
         job = Job("seeds", files, 1, None, TRIED_BUDGET)
-        problem = seeding(job, dataset, confinement.sandbox, Limits(), config.device)
-        say_lines(
-            screen, [Line("seed", problem is None, SEEDED if problem is None else problem.partition("\n")[0])]
-        )
+        try:
+            problem = seeding(job, dataset, confinement.sandbox, Limits(), config.device)
+        except Failed as failed:
+            say_lines(screen, [Line("smoke", False, failed.error.partition("\n")[0])])
+            raise UsageError(
+                f"It does not run, or load does not give its model: {last_lines(failed.error)}"
+            ) from None
+        say_lines(screen, [Line("seed", problem is None, problem or SEEDED)])
         if problem is not None:
-            raise UsageError(f"It is not seeded, or does not run: {last_lines(problem)}")
+            raise UsageError("Its seed does not do what a seed does, as said above.")
         trial, lines = audit(genome, genome, dataset, confinement.sandbox, TRIED_BUDGET, config.device)
     say_lines(screen, lines)
     if trial.status is not TrialStatus.OK:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from darwin import answers, cli
+from darwin.answers import Answer
+from darwin.cli.review import settle
 from darwin.gate import waiting
-from darwin.memory.records import Choice
+from darwin.memory.records import Choice, Outcome, Status
+from darwin.screen import Screen
 from darwin.workspace import open_workspace
 from tests.people.terminal import Person
 
@@ -195,13 +200,18 @@ def test_an_editor_that_is_missing_is_named(folder, champion):
 
 
 PROMPTS = {
-    "the question": ("", QUESTION),
-    "the diff": ("f", "lines 1-"),
-    "the reason to merge": ("a", "Why merge it"),
-    "the reason to reject": ("r", "Why not?"),
-    "the reason of an edit": ("e", "What did you change"),
+    "the question": [],
+    "the diff": [("f", "lines 1-")],
+    "the reason to merge": [("a", "Why merge it"), ("half a reason", "half a reason")],
+    "the reason to reject": [("r", "Why not?"), ("half a reason", "half a reason")],
+    "the reason of an edit": [("e", "What did you change"), ("half a reason", "half a reason")],
+    "the second yes": [
+        ("a", "Why merge it"),
+        ("all the same\r", "Write yes to merge it"),
+        ("yes", "e: yes"),
+    ],
 }
-"""Keys that lead to each, and words that stand there."""
+"""Keys that lead to each, and words that stand there then."""
 
 
 @pytest.fixture
@@ -212,19 +222,47 @@ def editor(tmp_path):
     return str(path)
 
 
-@pytest.mark.parametrize("prompt", PROMPTS)
-def test_ctrl_c_leaves_the_decision_open(folder, champion, editor, prompt):
-    before = state(folder)
-    keys, words = PROMPTS[prompt]
+def with_a_worse_edit(folder: Path) -> None:
+    """Let the person's own edit of the champion, judged worse than main, wait at the gate; alone."""
+    opened = open_workspace(folder)
+    memory = opened.memory
+    champion = waiting(memory)[-1]
+    files = {"train.py": opened.lineage.files(champion.commit)["train.py"].decode() + "# mine\n"}
+    edit = Answer(
+        choice=Choice.EDIT, by="Eve <eve@example.org>", tree=champion.tree, main=memory.run.main, files=files
+    )
+    answers.post(folder, champion.id, edit)
+    settle(folder, Screen(Console(file=io.StringIO())))
+    memory = open_workspace(folder).memory
+    edited = memory.individuals[memory.decisions[champion.id].edited]
+    verdict = champion.verdict.model_copy(
+        update={"outcome": Outcome.WORSE, "effect": 0.01, "interval": (0.001, 0.02)}
+    )
+    known = {"status": Status.TRAINED, "trials": champion.trials, "verdict": verdict}
+    memory.record(edited.model_copy(update=known))
+
+
+def standing_at(prompt: str, folder: Path, editor: str) -> Person:
+    """A person who reviews and stands at a prompt, half an answer typed where it asks for one."""
+    if prompt == "the second yes":
+        with_a_worse_edit(folder)
     person = review(folder, EDITOR=editor)
-    person.sees(QUESTION)
-    person.types(keys)
-    person.sees(words)
-    person.types("half a reason\x03" if "reason" in prompt else "\x03")
-    if "reason" in prompt:
-        person.sees("Nothing was decided." if "edit" not in prompt else "Your edit was dropped.", QUESTION)
-    if keys:
-        person.sees(QUESTION, "BETTER than main")
+    person.sees(QUESTION, "WORSE than main" if prompt == "the second yes" else "BETTER than main")
+    for keys, words in PROMPTS[prompt]:
+        person.types(keys)
+        person.sees(words)
+    return person
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_ctrl_c_leaves_the_decision_open(folder, editor, prompt):
+    person = standing_at(prompt, folder, editor)
+    before = state(folder)
+    person.types("\x03")
+    if len(PROMPTS[prompt]) > 1:
+        person.sees("Your edit was dropped." if "edit" in prompt else "Nothing was decided.")
+    if PROMPTS[prompt]:
+        person.sees(QUESTION, " than main")
         person.types("\x03")
     person.sees("undecided")
     assert person.leaves() == 0
@@ -232,15 +270,67 @@ def test_ctrl_c_leaves_the_decision_open(folder, champion, editor, prompt):
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_a_closed_terminal_leaves_the_decision_open(folder, champion, editor, prompt):
+def test_a_closed_terminal_leaves_the_decision_open(folder, editor, prompt):
+    person = standing_at(prompt, folder, editor)
     before = state(folder)
-    keys, words = PROMPTS[prompt]
-    person = review(folder, EDITOR=editor)
+    assert person.hangs_up() in (-signal.SIGHUP, 0, 1)
+    assert state(folder) == before
+
+
+EDITORS = {
+    "one that dies of Ctrl-C": "",
+    "one that traps it": "signal.signal(signal.SIGINT, lambda *_: print('still here', flush=True))",
+}
+
+
+def in_the_editor(folder: Path, tmp_path: Path, kind: str) -> Person:
+    """A person in an editor that writes their line once they press Enter."""
+    path = tmp_path / "slow_editor"
+    path.write_text(
+        f"#!{sys.executable} -I\nimport signal, sys\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n{EDITORS[kind]}\n"
+        "print('\\nthe editor is open', flush=True)\nsys.stdin.readline()\n"
+        "open(sys.argv[1], 'a').write('# mine\\n')\n"
+    )
+    path.chmod(0o755)
+    person = review(folder, EDITOR=str(path))
     person.sees(QUESTION)
+    person.types("e")
+    person.sees("the editor is open")
+    return person
+
+
+def test_ctrl_c_in_an_editor_that_dies_of_it_drops_the_edit_and_asks_again(folder, tmp_path):
+    before = state(folder)
+    person = in_the_editor(folder, tmp_path, "one that dies of Ctrl-C")
+    person.types("\x03")
+    person.sees("The editor slow_editor ended with -2: the edit was dropped.", QUESTION)
+    person.types("q")
+    person.sees("undecided")
+    assert person.leaves() == 0
+    assert state(folder) == before
+
+
+@pytest.mark.parametrize(("keys", "words"), [("\x03", "still here"), ("\x1a", "")])
+def test_an_editor_that_takes_ctrl_c_for_itself_or_is_stopped_goes_on(
+    folder, champion, tmp_path, keys, words
+):
+    person = in_the_editor(folder, tmp_path, "one that traps it")
     person.types(keys)
     person.sees(words)
-    if "reason" in prompt:
-        person.types("half a reason")
+    person.types("\r")
+    person.sees("What did you change")
+    person.types("tidier\r")
+    person.sees("was edited by Eve")
+    assert person.leaves() == 0
+    opened = open_workspace(folder)
+    edited = opened.memory.individuals[opened.memory.decisions[champion.id].edited]
+    assert any(b"# mine" in data for data in opened.lineage.files(edited.commit).values())
+
+
+@pytest.mark.parametrize("kind", EDITORS)
+def test_a_terminal_that_closes_on_an_editor_leaves_the_decision_open(folder, tmp_path, kind):
+    before = state(folder)
+    person = in_the_editor(folder, tmp_path, kind)
     assert person.hangs_up() in (-signal.SIGHUP, 0, 1)
     assert state(folder) == before
 
