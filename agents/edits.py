@@ -79,11 +79,12 @@ def parse(text: str) -> list[Edit]:
 def apply(edits: Sequence[Edit], files: Mapping[str, str]) -> dict[str, str]:
     """``files`` after all edits, each on the result of those before it.
 
+    A text that does not occur in its file, and in one other once, was moved there by a layout: it is replaced there.
     Raises EditError, naming block and file, unless each text to replace occurs exactly once; ``files``
     itself is never changed.
     """
     result = dict(files)
-    for number, edit in enumerate(edits, start=1):
+    for number, edit in enumerate((_followed(edit, result) for edit in edits), start=1):
         where = f"{edit.file}, block {number}"
         if edit.file not in result:
             known = ", ".join(sorted(result))
@@ -100,6 +101,14 @@ def apply(edits: Sequence[Edit], files: Mapping[str, str]) -> dict[str, str]:
         start = places[0]
         result[edit.file] = text[:start] + edit.replace + text[start + len(edit.search) :]
     return result
+
+
+def _followed(edit: Edit, files: Mapping[str, str]) -> Edit:
+    """The edit, of the file that its text was moved to."""
+    if edit.file not in files or edit.search in files[edit.file]:
+        return edit
+    found = [name for name, text in files.items() if edit.search in text]
+    return Edit(found[0], edit.search, edit.replace) if len(found) == 1 else edit
 
 
 def inverse(edits: Sequence[Edit]) -> list[Edit]:

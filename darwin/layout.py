@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from darwin.errors import UsageError
 
@@ -17,9 +17,13 @@ _FORM = re.compile(
 )
 
 
+Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
 @dataclass(frozen=True)
 class Move:
-    """Top-level classes and functions that go from one file to another, new one."""
+    """Top-level classes and functions that go from one file to another, new one; what of them
+    a script has, with what they need."""
 
     names: tuple[str, ...]
     source: str
@@ -49,15 +53,15 @@ class Move:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise UsageError(f"{self.source} is not Python that can be read.") from None
         moved = _definitions(tree, self.names, self.source)
-        self._refuse_entangled(tree, moved)
+        here = replace(self, names=tuple(node.name for node in moved))
         lines = source.splitlines(keepends=True)
-        spans = [_span(node) for node in moved]
+        spans = [_with_comments(_span(node), lines) for node in moved]
         imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        header = "".join("".join(lines[slice(*_span(node))]) for node in imports)
+        header = _as_they_stand(imports, tree, lines)
         parts = ["".join(lines[start:stop]).strip("\n") for start, stop in spans]
-        doc = f'"""Moved here from {self.source}: {", ".join(self.names)}."""'
+        doc = f'"""Moved here from {self.source}: {", ".join(here.names)}."""'
         new = "\n\n\n".join([f"{doc}\n\n{header.strip()}", *parts]) + "\n"
-        return {**files, self.source: self._rest(lines, imports, spans), self.target: new}
+        return {**files, self.source: here._rest(lines, imports, spans), self.target: new}
 
     def _rest(
         self, lines: list[str], imports: list[ast.Import | ast.ImportFrom], spans: list[tuple[int, int]]
@@ -69,42 +73,40 @@ class Move:
         kept = []
         for number, line in enumerate(lines):
             if number == after:
-                kept.append(f"from {module} import {', '.join(self.names)}\n")
+                kept.append(f"\nfrom {module} import {', '.join(self.names)}\n")
             if number not in gone:
                 kept.append(line)
         return re.sub(r"\n{4,}", "\n\n\n", "".join(kept))
 
-    def _refuse_entangled(self, tree: ast.Module, moved: list[ast.stmt]) -> None:
-        """Raise UsageError where what moves needs something that stays behind."""
-        imported = {
-            (alias.asname or alias.name).partition(".")[0]
-            for node in tree.body
-            if isinstance(node, ast.Import | ast.ImportFrom)
-            for alias in node.names
-        }
-        staying = _bound(node for node in tree.body if node not in moved) - imported
-        used = {n.id for node in moved for n in ast.walk(node) if isinstance(n, ast.Name)}
-        needed = sorted(used & staying)
-        if needed:
-            raise UsageError(
-                f"{', '.join(self.names)} cannot move alone: {', '.join(needed)} would stay in {self.source}."
-            )
+
+def _definitions(tree: ast.Module, names: tuple[str, ...], source: str) -> list[Definition]:
+    """The definitions of those names that there are, with all that they need, in the file's order.
+
+    Raises UsageError where there is none of them, or two of one, or where they need what is no definition.
+    """
+    every = [node for node in tree.body if isinstance(node, Definition)]
+    known = [node.name for node in every]
+    wanted = {name for name in names if name in known}
+    if not wanted:
+        raise UsageError(f"{source} has no class or function {' or '.join(names)} at its top level.")
+    settings = _bound(
+        node for node in tree.body if not isinstance(node, Definition | ast.Import | ast.ImportFrom)
+    )
+    while True:
+        moved = [node for node in every if node.name in wanted]
+        used = _used(moved)
+        if stuck := sorted(used & settings) or [name for name in wanted if known.count(name) > 1]:
+            raise UsageError(f"{', '.join(sorted(wanted))} cannot move: {stuck[0]} stays in {source}.")
+        if not used & set(known) - wanted:
+            return moved
+        wanted |= used & set(known)
 
 
-def _definitions(tree: ast.Module, names: tuple[str, ...], source: str) -> list[ast.stmt]:
-    """The definitions of those names, in the file's order."""
-    found: list[ast.stmt] = [
-        node
-        for node in tree.body
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name in names
-    ]
-    known = [getattr(node, "name", "") for node in found]
-    missing = [name for name in names if known.count(name) != 1]
-    if missing:
-        raise UsageError(
-            f"{source} has no class or function {missing[0]} at its top level, or more than one."
-        )
-    return found
+def _used(nodes: Iterable[ast.stmt]) -> set[str]:
+    """Names that statements mention."""
+    inner = [n for node in nodes for n in ast.walk(node)]
+    found = {n.id for n in inner if isinstance(n, ast.Name)}
+    return found | {name for n in inner if isinstance(n, ast.Global) for name in n.names}
 
 
 def _span(node: ast.stmt) -> tuple[int, int]:
@@ -114,16 +116,26 @@ def _span(node: ast.stmt) -> tuple[int, int]:
     return first - 1, node.end_lineno or node.lineno
 
 
-def _bound(nodes: object) -> set[str]:
-    """Names that top-level statements bind."""
-    found = set()
-    for node in nodes:  # type: ignore[attr-defined]
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        else:
-            found |= {
-                n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-            }
-    return found
+def _as_they_stand(imports: Sequence[ast.stmt], tree: ast.Module, lines: list[str]) -> str:
+    """The imports, with the blank lines between them where nothing else stands there."""
+    spans = [_span(node) for node in imports]
+    if spans:
+        first, last = spans[0][0], spans[-1][1]
+        within = [node for node in tree.body if first <= node.lineno - 1 < last]
+        if len(within) == len(imports):
+            return "".join(lines[first:last])
+    return "".join("".join(lines[start:stop]) for start, stop in spans)
+
+
+def _with_comments(span: tuple[int, int], lines: list[str]) -> tuple[int, int]:
+    """The lines of a definition with the comments that stand right above it."""
+    start, stop = span
+    while start and lines[start - 1].startswith("#"):
+        start -= 1
+    return start, stop
+
+
+def _bound(nodes: Iterable[ast.stmt]) -> set[str]:
+    """Names that statements bind."""
+    inner = [n for node in nodes for n in ast.walk(node)]
+    return {n.id for n in inner if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}

@@ -21,6 +21,7 @@ from darwin.analysis import analyse
 from darwin.births import bear
 from darwin.events import step
 from darwin.evolution import Evolution
+from darwin.fulfil import fulfil
 from darwin.headline import headline
 from darwin.lineage import population_refs
 from darwin.measure import Wanted, measure
@@ -215,6 +216,7 @@ def attend(evolution: Evolution) -> None:
     told = advice.take_up(memory, workspace.folder, evolution.advanced)
     for sentence in (*refused, *told, *requests.take_up(memory, workspace.folder)):
         screen.say(sentence, "yellow")
+    fulfil(evolution)
     for one in gate.unjudged(memory):
         measure(evolution, [Wanted(one, evolution.seeds("selection", 1)[0])])
         known = memory.individuals[one.id]

@@ -12,6 +12,9 @@ from darwin.sandbox import Job
 from darwin.sandbox.budget import Budget, Unit
 from darwin.verdicts import find
 
+LAYOUT = "layout"
+"""Operator of an individual that computes what its parent does, in other files: it trains on exactly as many tokens."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -90,11 +93,13 @@ def tokens_of(individual: Individual, budget: str, individuals: Mapping[str, Ind
     """The tokens that a budget buys an individual, if that was found out.
 
     Its first trial says so, or that of an individual with the same code: an unedited copy is no faster and no slower.
+    A layout's parent says so for it.
     """
     parsed = Budget.parse(budget)
     if parsed.unit is Unit.TOKENS:
         return int(parsed.amount)
-    for one in (individual, *(i for i in individuals.values() if i.code == individual.code)):
+    laid = [individuals[individual.parents[0]]] if individual.operator == LAYOUT else []
+    for one in (individual, *laid, *(i for i in individuals.values() if i.code == individual.code)):
         known = [t.tokens for t in one.trials if t.budget == budget and t.status is TrialStatus.OK]
         if known:
             return known[0]

@@ -48,7 +48,7 @@ def checked(wish: Wish, run: Run) -> Wish:
         Kind.BUDGET: lambda: larger_budget(wanted, run.budget),
         Kind.FILE: lambda: file_name(wanted),
         Kind.PACKAGE: lambda: package_name(wanted),
-        Kind.LAYOUT: lambda: str(Move.parse(wanted)),
+        Kind.LAYOUT: lambda: layout(wanted),
         Kind.DATASET: lambda: wanted,
     }
     return wish.model_copy(update={"wanted": form[wish.kind](), "reason": reason})
@@ -78,6 +78,13 @@ def file_name(text: str) -> str:
     if name.removesuffix(".py") in {*sys.stdlib_module_names, *PROVIDED}:
         raise UsageError(f'File "{name}" would stand in the way of import {name.removesuffix(".py")}.')
     return name
+
+
+def layout(text: str) -> str:
+    """A layout as it is written: MLP, Block from model.py to blocks.py. Raises UsageError."""
+    move = Move.parse(text)
+    file_name(move.target)
+    return str(move)
 
 
 def package_name(text: str) -> str:
@@ -151,6 +158,7 @@ def grant(opened: Workspace, request: Request, use: str, reason: str) -> Ruling:
     form = {
         Kind.FILE: lambda: file_name(wanted),
         Kind.BUDGET: lambda: larger_budget(wanted, opened.memory.run.budget),
+        Kind.LAYOUT: lambda: layout(wanted),
     }
     if request.kind not in form:
         raise UsageError(f"A {request.kind} cannot be granted yet; deny it, or answer it.")

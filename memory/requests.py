@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -12,6 +13,10 @@ from darwin.memory.records import SCHEMA, Expectation, Individual, Record
 
 MOST_EVIDENCE = 20
 """Individuals that one agent's asking names at the most; the latest ones are kept."""
+
+
+LONGEST_SLUG = 24
+"""Characters of a request's id after its kind; longer ones end in a hash of the whole."""
 
 
 class Kind(StrEnum):
@@ -109,7 +114,9 @@ def identity(kind: Kind, wanted: str) -> str:
     if kind is Kind.PACKAGE:
         plain = re.split(r"[^\w.-]", plain)[0]
         plain = re.sub(r"[-_.]+", "-", plain)
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", plain).strip("-.")[:40].strip("-.")
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", plain).strip("-.")
+    if len(slug) > LONGEST_SLUG or kind is Kind.DATASET:  # what is left out still tells two apart
+        slug = f"{slug[:LONGEST_SLUG].strip('-.')}-{hashlib.sha256(plain.encode()).hexdigest()[:4]}"
     return f"{kind}-{slug}"
 
 
