@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev, variance
 
-from scipy.special import betaincinv
-
 from darwin import verdicts
 from darwin.errors import UsageError
 from darwin.memory.records import Outcome
@@ -78,6 +76,8 @@ class Rate:
 
     @property
     def interval(self) -> tuple[float, float]:
+        from scipy.special import betaincinv  # a quarter of a second that no other command should pay
+
         low = float(betaincinv(self.hits, self.tries - self.hits + 1, 0.025)) if self.hits else 0.0
         high = (
             float(betaincinv(self.hits + 1, self.tries - self.hits, 0.975)) if self.hits < self.tries else 1.0

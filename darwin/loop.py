@@ -71,7 +71,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
             review(evolution)
         memory.record(evolution.advanced(generation=generation))
         memory.project_derived()
-        tidy(evolution.workspace)
+        tidy(evolution)
     thin(evolution)
     closing.check(evolution)
     review(evolution)
@@ -81,7 +81,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
     if not evolution.cut_short:
         memory.record(evolution.advanced(target=None))
     memory.project_derived()
-    tidy(evolution.workspace, at_the_end=True)
+    tidy(evolution, at_the_end=True)
     return comparison
 
 

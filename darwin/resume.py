@@ -11,8 +11,8 @@ from darwin.answers import FOLDER as ANSWERS
 from darwin.events import Events
 from darwin.workspace import Workspace
 
-TEMPORARY = re.compile(r"\..+?\.(\d+)(\.[0-9a-f]{8})?|tmp_obj_(\d+)|tmp_obj_\w{6}")
-"""Names that files have until they are complete: those of ``write_atomically``, of answers, and of git's objects."""
+TEMPORARY = re.compile(r"\..+?\.(\d+)(\.[0-9a-f]{8})?|tmp_obj_(\d+)")
+"""Names that files of ours have until they are complete: records, answers, git objects; with the writer's number."""
 
 
 def resume(workspace: Workspace, events: Events) -> str | None:
@@ -57,8 +57,8 @@ def _temporaries(folder: Path) -> list[Path]:
     found = []
     for path in (*objects, *written, *folder.glob(".darwin.toml.*")):
         match = TEMPORARY.fullmatch(path.name)
-        number = match and (match[1] or match[3])
-        if match and not (number and int(number) != os.getpid() and _is_alive(int(number))):
+        number = int(match[1] or match[3]) if match else os.getpid()
+        if match and (number == os.getpid() or not _is_alive(number)):
             found.append(path)
     return found
 

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from darwin.events import step
+from darwin.evolution import Evolution
 from darwin.lineage import Lineage
 from darwin.memory import Memory
 from darwin.memory.notes import LINES, RECORDS
 from darwin.memory.records import Individual
-from darwin.workspace import Workspace
 
 LOOSE, LOOSE_AT_THE_END = 3000, 1000
 """Loose git objects from which they are packed, while a run goes on and when it ends."""
@@ -27,8 +28,10 @@ MOST_ARTIFACTS = 64 << 20
 TRANSCRIPTS = "transcripts"
 
 
-def tidy(workspace: Workspace, at_the_end: bool = False) -> None:
-    """Pack git and thin out artifacts where they have grown. Call with the workspace locked, between two steps."""
+@step
+def tidy(evolution: Evolution, at_the_end: bool = False) -> None:
+    """Pack git and thin out artifacts where they have grown. Between two other steps: nothing is half written."""
+    workspace = evolution.workspace
     pack(workspace.lineage, LOOSE_AT_THE_END if at_the_end else LOOSE)
     thin_out(workspace.artifacts, workspace.memory)
 

@@ -337,10 +337,12 @@ class _Posterior:
         precision += design.T @ (design * weights[:, None])
         self._covariance = np.linalg.inv(precision) if size else precision
         self._mean = self._mean + self._covariance @ (design.T @ (weights * residual))
+        self._weights = dict(zip(self._index, self._mean.tolist(), strict=True))
 
     def mean(self, row: Row) -> float:
         """Mean of a row's value, of columns that observations have; pairs have no mean beforehand."""
-        return float(sum(value * self._mean[self._index[c]] for c, value in row.items() if c in self._index))
+        weights = self._weights
+        return float(sum(value * weights[column] for column, value in row.items() if column in weights))
 
     def at(self, row: Row) -> tuple[float, float]:
         """Mean and standard deviation of a row's value, rounded so that no last bit decides anything."""

@@ -121,41 +121,59 @@ def steps(individuals: Iterable[Individual]) -> dict[str, float]:
     return found
 
 
+Known = dict[str, tuple[Individual, Decision | None, Attempt]]
+"""Attempts by child, with the records that they were made from."""
+
+
 def attempts_of(
-    agent: str, individuals: Iterable[Individual], decisions: dict[str, Decision]
+    agent: str, individuals: Iterable[Individual], decisions: dict[str, Decision], known: Known
 ) -> tuple[Attempt, ...]:
     """What one agent tried, on whose script, and what came of it, in order of birth.
 
-    A decision on a script that an ablation made is told to the author of the script that it was made from.
+    A decision on a script that an ablation made is told to the author of the script that it was made from. ``known``
+    keeps the attempts of individuals and decisions that are still the same.
     """
     individuals = list(individuals)
     thinned = {
         i.parents[0]: decisions[i.id] for i in individuals if i.operator == "ablation" and i.id in decisions
     }
     decisions = thinned | decisions
-    return tuple(
-        Attempt(
-            child=i.id,
-            target=i.parents[0],
-            owner=i.owner or "",
-            techniques=i.techniques,
-            settings=i.settings,
-            expected=i.expected,
-            status=i.status,
-            delta=i.delta.get("parent"),
-            verdict=i.verdict.outcome if i.verdict else None,
-            decision=decisions[i.id].choice if i.id in decisions else None,
-            reason=(decisions[i.id].reason if i.id in decisions else "") or i.reason,
-        )
-        for i in individuals
-        if i.author == agent
+    found = []
+    for one in individuals:
+        if one.author != agent:
+            continue
+        decision = decisions.get(one.id)
+        earlier = known.get(one.id)
+        if earlier is None or earlier[0] is not one or earlier[1] is not decision:
+            known[one.id] = one, decision, _attempt(one, decision)
+        found.append(known[one.id][2])
+    return tuple(found)
+
+
+def _attempt(one: Individual, decision: Decision | None) -> Attempt:
+    return Attempt(
+        child=one.id,
+        target=one.parents[0],
+        owner=one.owner or "",
+        techniques=one.techniques,
+        settings=one.settings,
+        expected=one.expected,
+        status=one.status,
+        delta=one.delta.get("parent"),
+        verdict=one.verdict.outcome if one.verdict else None,
+        decision=decision.choice if decision else None,
+        reason=(decision.reason if decision else "") or one.reason,
     )
 
 
 def memory_of(
-    name: str, kind: str, temperament: str, individuals: Iterable[Individual], decisions: dict[str, Decision]
+    name: str,
+    kind: str,
+    temperament: str,
+    individuals: Iterable[Individual],
+    decisions: dict[str, Decision],
+    known: Known | None = None,
 ) -> AgentMemory:
-    """One agent's memory, derived from the records."""
-    return AgentMemory(
-        name=name, kind=kind, temperament=temperament, attempts=attempts_of(name, individuals, decisions)
-    )
+    """One agent's memory, derived from the records; ``known`` as for ``attempts_of``."""
+    attempts = attempts_of(name, individuals, decisions, {} if known is None else known)
+    return AgentMemory(name=name, kind=kind, temperament=temperament, attempts=attempts)

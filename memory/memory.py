@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from pydantic import BaseModel
 from darwin.memory.effects import Effects, Observation, Prior, features, observations
 from darwin.memory.errors import MemoryFault, NewerFormat, UnknownName
 from darwin.memory.expectations import calibration
-from darwin.memory.lessons import distil, memory_of
+from darwin.memory.lessons import Known, distil, memory_of
 from darwin.memory.notes import LINES, SETTINGS, Notes, one_sentence
 from darwin.memory.records import (
     SCHEMA,
@@ -33,6 +36,11 @@ from darwin.memory.store import Store, to_json
 
 Priors = Callable[[], Mapping[str, Prior]]
 """What is known of techniques beforehand, by lesson id; asked for when it is needed."""
+
+LEAST_FREE = 64 << 10
+"""Bytes free on a disk under which it counts as full."""
+
+NO_SPACE = os.strerror(errno.ENOSPC)
 
 ALIASES = ("base", "main", "champion")
 
@@ -65,6 +73,7 @@ class Memory:
         self._store = Store(folder)
         self._modelled: tuple[tuple[int, ...], Effects] = (), Effects({})
         self._features: dict[str, dict[str, float]] = {}
+        self._attempts: Known = {}
         self._learnt: tuple[tuple[int, ...], tuple[Lesson, ...]] = (), ()
         self._observed: dict[Any, list[Observation]] = {}
         contents = self._notes.read()
@@ -220,7 +229,8 @@ class Memory:
 
     def agent(self, card: AgentCard, before: int | None = None) -> AgentMemory:
         """What one agent remembers of the individuals born before ordinal ``before``."""
-        own = memory_of(card.name, card.kind, card.temperament, self.born_before(before), self.decisions)
+        born = self.born_before(before)
+        own = memory_of(card.name, card.kind, card.temperament, born, self.decisions, self._attempts)
         return own.model_copy(update={"calibration": calibration(own.attempts)})
 
     def born_before(self, ordinal: int | None) -> Iterable[Individual]:
@@ -336,8 +346,10 @@ def move_refs(repo: Repo, updates: Mapping[str, str]) -> None:
     except (GitCommandError, OSError) as error:
         raise MemoryFault(f"git could not write {_some(updates)}: {error}") from error
     if process.returncode:
-        failure = GitCommandError("update-ref", process.returncode, err)
-        raise MemoryFault(f"git could not write {_some(updates)}: {one_sentence(failure)}")
+        failure = one_sentence(GitCommandError("update-ref", process.returncode, err))
+        if shutil.disk_usage(repo.common_dir).free < LEAST_FREE and NO_SPACE not in failure:
+            failure += f" {NO_SPACE}."  # git does not always say so
+        raise MemoryFault(f"git could not write {_some(updates)}: {failure}")
 
 
 def _some(names: Iterable[str], most: int = 3) -> str:

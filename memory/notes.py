@@ -106,12 +106,16 @@ def store_object(repo: Repo, kind: str, data: bytes) -> str:
     if not path.exists():
         folder.mkdir(exist_ok=True)
         temporary = folder / f"tmp_obj_{os.getpid()}"  # git's name for it: git gc removes one that was left
-        with temporary.open("wb") as file:
-            file.write(zlib.compress(whole))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o444)
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(zlib.compress(whole))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o444)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
     return name
 
 

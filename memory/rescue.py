@@ -19,6 +19,9 @@ from darwin.memory.notes import RECORDS, UNREADABLE, Notes, fanned, kind_of, ref
 from darwin.memory.records import Individual, Record
 from darwin.memory.store import set_aside
 
+MOST_STATES = 100
+"""Earlier states of the notes that a record is looked for in."""
+
 INDIVIDUALS = "refs/darwin/individuals"
 
 
@@ -46,12 +49,11 @@ def restore(repo: Repo, folder: Path) -> list[str]:
         MemoryFault: a record is in no source any more, or was written by a newer darwin.
     """
     workspace, said = folder.parent, []
-    states = [_rows(repo, name) for name in (RECORDS, *_earlier(repo))]
-    now = states[0]
-    if now is None:
-        said.append(f"{RECORDS} was lost.")
-    rows = next((rows for rows in states if rows is not None), {})
     files = dict(_files(repo, folder))
+    rows = _rows(repo, RECORDS)
+    if lost_ref := rows is None:
+        said.append(f"{RECORDS} was lost.")
+        rows = next(_earlier(repo), {})  # the last one first: what the ref was at
     good: dict[str, bytes] = {}
     for path, oid in rows.items():
         data = _blob(repo, oid)
@@ -64,7 +66,7 @@ def restore(repo: Repo, folder: Path) -> list[str]:
         _free(repo, workspace, oid)
         source, mended = "its file in memory/", files.get(path)
         if mended is None:
-            source, mended = "an earlier state of the notes", _from_earlier(repo, states[1:], path)
+            source, mended = "an earlier state of the notes", _from_earlier(repo, path)
         if mended is None:
             raise MemoryFault(
                 f"{RECORDS}:{path} is damaged and neither memory/ nor an earlier state of the notes has it. What is "
@@ -78,7 +80,7 @@ def restore(repo: Repo, folder: Path) -> list[str]:
         raise MemoryFault(
             f"{RECORDS} is lost, and neither memory/ nor git's reflog has an earlier state of it."
         )
-    if back or now is None:
+    if back or lost_ref:
         said.append(f"{len(back)} record(s) were written anew from memory/.")
     if said:
         move_refs(repo, Notes(repo).whole(good))
@@ -95,12 +97,14 @@ def _rows(repo: Repo, name: str) -> dict[str, str] | None:
     return {fanned(path): meta.split()[2] for meta, _, path in rows}
 
 
-def _earlier(repo: Repo) -> list[str]:
-    """The commits that the notes were at before, the last one first."""
-    with suppress(OSError):
-        log = (Path(repo.git_dir) / "logs" / RECORDS).read_text(errors="replace")
-        return [line.split(" ")[1] for line in reversed(log.splitlines()) if len(line.split(" ")) > 2]
-    return []
+def _earlier(repo: Repo) -> Iterator[dict[str, str]]:
+    """The states that the notes were in before, the last one first, as far as git still has them."""
+    log = Path(repo.git_dir) / "logs" / RECORDS
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    for line in lines[: -MOST_STATES - 1 : -1]:
+        rows = _rows(repo, line.split(" ")[1]) if line.count(" ") > 1 else None
+        if rows is not None:
+            yield rows
 
 
 def _blob(repo: Repo, oid: str) -> bytes | None:
@@ -144,9 +148,9 @@ def _files(repo: Repo, folder: Path) -> Iterator[tuple[str, bytes]]:
                 yield fanned(record.commit), data
 
 
-def _from_earlier(repo: Repo, states: list[dict[str, str] | None], path: str) -> bytes | None:
-    for rows in states:
-        data = _blob(repo, rows[path]) if rows and path in rows else None
+def _from_earlier(repo: Repo, path: str) -> bytes | None:
+    for rows in _earlier(repo):
+        data = _blob(repo, rows[path]) if path in rows else None
         if data is not None and _is_record(path, data):
             return data
     return None

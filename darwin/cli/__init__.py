@@ -68,6 +68,8 @@ def exit_code(command: Callable[[], object]) -> int:
     """Run a command and return its exit code; what failed is said in one sentence."""
     try:
         code = command()
+    except typer.Exit as stop:
+        code = stop.exit_code
     except TyperException as error:
         code = _fail(error.format_message(), 2)
     except (UsageError, UnknownName, ContractError, DatasetError, EngineError, AgentError) as error:

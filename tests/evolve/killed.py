@@ -10,19 +10,19 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from rich.console import Console
-
 from darwin import events as events_module
+from darwin.begin import ANCESTOR, begin, create
 from darwin.cli import exit_code
+from darwin.config import Config
 from darwin.evolution import Evolution
-from darwin.loop import evolve
 from darwin.memory import memory as memory_module
 from darwin.memory import notes as notes_module
 from darwin.memory import store as store_module
-from darwin.screen import Screen
 from darwin.verdicts import find
+from darwin.workspace import is_workspace
 from tests.evolve import laboratory
 
 AGENTS = "rules:2"
@@ -82,19 +82,34 @@ def in_child(function: Callable[[], object]) -> tuple[int, str]:
 
 
 def run(
-    folder: Path, data: Path, generations: int, point: Point | None = None, **settings: object
+    folder: Path, data: Path, generations: int, point: Point | None = None, **options: object
 ) -> tuple[int, str]:
-    """Run an evolution in a child process up to a point, or to its end."""
+    """Run ``darwin evolve`` over the laboratory in a child process, up to a point or to its end."""
 
-    def body() -> None:
+    def body() -> object:
         if point is not None:
             _instrument(point)
-        screen = Screen(Console(file=sys.stdout, width=400))
-        evolution = laboratory.start(folder, data, screen, agents=AGENTS, **settings)
-        _refuse_twice(evolution)
-        evolve(evolution, generations)
+        command = import_module("darwin.cli.evolve")
+        command.beginning.begin = _begin
+        if not is_workspace(folder):
+            create(folder, Config(data=str(data), agents=AGENTS, workers=1), ANCESTOR)
+        return command.evolve(
+            str(generations), workspace=folder, sandbox="process", **{"approve": "auto", **options}
+        )
 
     return in_child(body)
+
+
+def _begin(*arguments: object, **more: object) -> Evolution:
+    """As ``darwin.begin.begin``, over the laboratory; fails where a known trial is trained again."""
+    laboratories = {
+        "evaluate": laboratory.evaluate,
+        "smoke": laboratory.smoke,
+        "calibrate": lambda *_, **__: 1e11,
+    }
+    evolution = begin(*arguments, **{**more, **laboratories})
+    _refuse_twice(evolution)
+    return evolution
 
 
 def _instrument(point: Point) -> None:

@@ -12,7 +12,7 @@ from tests.evolve.laboratory import PHASES, start
 
 STEPS = {
     *("evolve", "measure_noise", "bear", "write", "promoted", "measure", "look_twice", "analyse", "settle"),
-    *("attend", "meet", "review", "thin", "check", "compare", "ask", "calibrate", *PHASES),
+    *("attend", "meet", "review", "thin", "check", "compare", "ask", "tidy", "calibrate", *PHASES),
 }
 
 

@@ -13,6 +13,8 @@ import pytest
 from darwin.check import problems
 from darwin.errors import UsageError
 from darwin.loop import evolve
+from darwin.measure import Wanted, measure
+from darwin.memory.records import Status
 from darwin.workspace import open_workspace
 from tests.evolve.killed import AGENTS, Point, kill_at, kills, run
 from tests.evolve.laboratory import data_set, start
@@ -74,7 +76,11 @@ def test_sigkill_at_random_changes_nothing_in_the_end(undisturbed, text, tmp_pat
     killed_again_and_again(folder, text, kills(chain, min(10, KILLS - chain)))
     assert ended(folder) == ended(undisturbed)
     assert problems(open_workspace(folder)) == []
-    assert not [p for p in folder.rglob("*") if "tmp_obj" in p.name or p.suffix == ".lock"]
+    assert not [
+        p
+        for p in folder.rglob("*")
+        if "tmp_obj" in p.name or (p.name.endswith(".lock") and p.name != "darwin.lock")
+    ]
     assert [p.name for p in tmp_path.iterdir()] == ["w"]
 
 
@@ -89,7 +95,7 @@ def test_what_was_left_half_done_is_said_in_one_line(text, tmp_path):
     (line,) = [line for line in said.splitlines() if line.startswith("The last run was killed")]
     assert line == (
         "The last run was killed in its step look_twice. Removed main.lock, left by a run that was killed. Removed 1 "
-        "half-written file(s). Wrote 1 file(s) of memory/ anew. Going on in generation 1 of 2: 0 scripts are settled, "
+        "half-written file(s). Wrote 4 file(s) of memory/ anew. Going on in generation 1 of 2: 0 scripts are settled, "
         "2 more are born."
     )
 
@@ -128,15 +134,21 @@ def test_a_checkout_killed_between_two_files_is_completed(text, tmp_path):
     assert lineage.shows(run_now.main)
 
 
-def test_a_trial_of_the_same_files_is_taken_over_and_retrain_trains_it_anew(text, tmp_path):
+def counting(evolution) -> list[str]:
+    """The labels of the jobs that an evolution trains from now on."""
+    trained: list[str] = []
+    inner = evolution.evaluate
+    evolution.evaluate = lambda jobs: (trained.extend(job.label for job in jobs), inner(jobs))[1]
+    return trained
+
+
+def test_retrain_trains_what_is_compared_anew_and_keeps_what_was_known(text, tmp_path):
     folder = tmp_path / "w"
     evolution = start(folder, text, agents=AGENTS)
     evolve(evolution, 1)
     first = losses(evolution)
-    trained: list[str] = []
     again = start(folder, text)
-    inner = again.evaluate
-    again.evaluate = lambda jobs: (trained.extend(job.label for job in jobs), inner(jobs))[1]
+    trained = counting(again)
     evolve(again, 1)
     assert trained == []
     again.retrained = set()
@@ -145,6 +157,35 @@ def test_a_trial_of_the_same_files_is_taken_over_and_retrain_trains_it_anew(text
     anew = [i for i in again.memory.individuals.values() if i.superseded]
     assert {i.id for i in anew} == set(trained)
     assert all(t.conditions == again.conditions for i in anew for t in (*i.trials, *i.superseded))
+    assert again.run.test_uses > evolution.run.test_uses
+
+
+def test_a_trial_of_the_same_files_is_taken_over_where_it_was_run_under_the_same_conditions(text, tmp_path):
+    evolution = start(tmp_path / "w", text, agents=AGENTS)
+    evolve(evolution, 1)
+    memory, lineage, seed = evolution.memory, evolution.workspace.lineage, evolution.seeds("selection", 1)[0]
+    known = memory.individuals[evolution.run.incumbent]
+    trained = counting(evolution)
+    for name, conditions in (
+        ("twin", evolution.conditions),
+        ("stranger", "torch 1.0, 1 thread, cpu, process"),
+    ):
+        commit, tree = lineage.commit(
+            lineage.files(known.commit), [evolution.base.commit], ordinal=9, author="Eve", subject=name
+        )
+        memory.record(
+            known.model_copy(
+                update={"id": name, "commit": commit, "parents": ("g000-base",), "status": Status.BORN,
+                        "trials": (), "verdict": None, "larger": None, "tree": tree}
+            )
+        )  # fmt: skip
+        evolution.conditions = conditions
+        measure(evolution, [Wanted(memory.individuals[name], seed)])
+    twin, stranger = memory.individuals["twin"], memory.individuals["stranger"]
+    assert trained == ["stranger"]
+    assert twin.loss == stranger.loss == known.loss and twin.status is Status.TRAINED
+    assert (twin.trials[0].taken_from, twin.trials[0].cpu_seconds) == (known.id, 0.0)
+    assert stranger.trials[0].taken_from is None
 
 
 def test_refs_moved_in_part_are_set_back_to_the_records(data, tmp_path):

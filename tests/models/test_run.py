@@ -41,7 +41,7 @@ def test_a_limit_ends_the_generation_cleanly_with_what_was_achieved(models):
             assert "Stopping here: the limit of 6 calls is reached." in run.said
             refused = [i for i in memory.individuals.values() if i.status is Status.REFUSED]
             assert all("limit of 6 calls" in i.reason for i in refused)
-            assert run.evolution.run.target is None
+            assert run.evolution.run.target is None and not run.evolution.cut_short
         with models(server, **agents) as again:
             evolve(again.evolution, 3)
             assert again.evolution.run.generation == 3, "with more to spend it goes on"
@@ -83,6 +83,7 @@ def test_a_lost_endpoint_costs_its_children_and_then_ends_the_run(models, waits)
         evolve(run.evolution, 9)
         assert run.evolution.run.generation < 9 and "Stopping here" in run.said
         assert "left 3 questions in a row unanswered" in run.said
+        assert run.evolution.cut_short and run.evolution.run.target == 9
         assert run.said.count("asking again") <= 4, "one line a question"
 
 

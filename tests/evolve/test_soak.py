@@ -1,0 +1,59 @@
+"""A long run leaves nothing behind and does not grow: no process, no descriptor, no file, no memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from darwin import tidy
+from darwin.loop import evolve
+from darwin.workspace import open_workspace
+from tests.evolve.laboratory import start
+from tests.evolve.test_evolve import git
+
+GENERATIONS = 200 if os.environ.get("DARWIN_ALL_FAULTS") else 24
+WARM = GENERATIONS // 4
+BYTES = 20_000
+"""Of a workspace, for each individual, without artifacts."""
+
+
+@pytest.fixture
+def soaked(data, tmp_path, monkeypatch):
+    """A finished long run, and the resident memory of this process after each generation."""
+    monkeypatch.setattr(tidy, "GRACE", "now")
+    evolution = start(tmp_path / "w", data, agents="rules:2", approve="auto")
+    resident: list[int] = []
+    told = evolution.screen.generation
+
+    def generation(number: int, memory: object) -> None:
+        resident.append(psutil.Process().memory_info().rss)
+        told(number, memory)
+
+    evolution.screen.generation = generation
+    process = psutil.Process()
+    before = (process.num_fds(), threading.active_count(), {p.pid for p in process.children(recursive=True)})
+    files = {p for p in Path("/tmp").iterdir() if p.name.startswith(f"darwin-box-{os.getpid()}-")}
+    evolve(evolution, GENERATIONS)
+    after = (process.num_fds(), threading.active_count(), {p.pid for p in process.children(recursive=True)})
+    left = {p for p in Path("/tmp").iterdir() if p.name.startswith(f"darwin-box-{os.getpid()}-")} - files
+    return evolution, resident, before, after, left
+
+
+def test_a_long_run_leaves_nothing_and_stays_small(soaked):
+    evolution, resident, before, after, left = soaked
+    folder = evolution.workspace.folder
+    assert evolution.run.generation == GENERATIONS
+    assert resident[-1] <= 1.1 * resident[WARM]
+    assert after[0] <= before[0] + 2  # git's two readers, which stay open while the repository is
+    assert after[1] == before[1]
+    assert len(after[2] - before[2]) <= 2 and not left
+    taken = tidy.sizes(folder)
+    people = len(evolution.memory.individuals)
+    assert (taken["git"] + taken["memory"]) / people <= BYTES
+    assert not [p for p in folder.rglob("*") if p.name.startswith("tmp_")]
+    assert git(folder, "fsck", "--strict", "--no-dangling") == ""
+    assert len(open_workspace(folder).memory.individuals) == people
