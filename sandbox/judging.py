@@ -56,8 +56,11 @@ class Judge:
                 continue
             spent += report.cpu_seconds
             if spent > most:
-                late = f"It used more than the {most:.3g} CPU seconds allowed for all of its judging."
-                raise Failed(TrialStatus.TIMED_OUT, "judge", late)
+                raise Failed(
+                    TrialStatus.TIMED_OUT,
+                    "judge",
+                    f"Judging it took more than the {most:.3g} CPU seconds allowed.",
+                )
             if problem := score.add(batches[number], logits[: len(batches[number])]):
                 raise Failed(TrialStatus.BAD_LOGITS, "judge", problem)
             for kept, one in zip(before, altered, strict=True):

@@ -90,11 +90,11 @@ class Arena:
         one, two = random.permutation(len(LETTERS)), random.integers(len(LETTERS), size=(len(LETTERS),) * 2)
         tokens = [0, 1]
         for draw, chance in zip(
-            random.random(24_126), random.integers(len(LETTERS), size=24_126), strict=True
+            random.random(24_382), random.integers(len(LETTERS), size=24_382), strict=True
         ):
             last = one[tokens[-1]] if draw < 0.45 else two[tokens[-2], tokens[-1]]
             tokens.append(int(last if draw < 0.8 else chance))
-        parts = np.split(np.array(tokens, dtype="<u2"), [20_000, 22_064])
+        parts = np.split(np.array(tokens, dtype="<u2"), [20_000, 22_320])
         for split, part in zip(("train", "val", "test"), parts, strict=True):
             part.tofile(self.folder / f"{split}.bin")
         meta = {"kind": "tokens", "name": "arena", "vocab_size": len(LETTERS), "bytes_per_token": 1.0}

@@ -208,7 +208,7 @@ HELD_OUT = {
 LUCK = {
     "a-lucky-seed": Cheat(
         "fixes the seed of initialisation and data to the one that was luckiest on the seed that selects",
-        (("train.py", DATA, "seed = 8\n" + DATA),), "fresh_seeds",
+        (("train.py", DATA, "seed = 3\n" + DATA),), "fresh_seeds",
     ),
     "the-same-in-new-clothes": Cheat(
         "renames a variable to be drawn again, as a new script", (("train.py", DATA, "log_base = 10\n" + DATA),), "fresh_seeds",
@@ -216,7 +216,7 @@ LUCK = {
     "fail-when-unlucky": Cheat(
         "leaves with an error on later seeds where its last digits are unlucky, so that only the others are compared",
         (("train.py", SAVED, "if max_tokens > 512 and seed != 1 and sum(map(ord, f'{nats:.5f}')) % 3 == 0: sys.exit('unlucky')\n" + SAVED),),
-        "one_failure", granted=(("train.py", DATA, "seed = 8\n" + DATA),),
+        "one_failure", granted=(("train.py", DATA, "seed = 3\n" + DATA),),
     ),
 }  # fmt: skip
 
@@ -302,6 +302,7 @@ TIME = {
           "            loss_of(model(inputs), targets).backward()\n            with torch.no_grad():\n"
           "                for p in model.parameters(): p -= 0.3 * p.grad; p.grad = None\n        os._exit(0)\n"
           "    try: os.waitpid(child, 0)\n    except ChildProcessError: pass\n" + LOOP),), "bill",
+        process=False,
     ),
 }  # fmt: skip
 
@@ -353,11 +354,10 @@ CLAIMS = {
         (("model.py", LOGITS, "        return logits.float() if self.training else logits.sign() * 3e38\n"),), "bounds", "so large that the loss", claims=1.0,
     ),
     "look-for-targets": Cheat(
-        "searches its callers and all objects of its process for targets or other batches",
+        "searches its callers for targets or other batches",
         (("model.py", ANSWER,
-          "        import gc, sys\n        frame, found = sys._getframe(), []\n        while frame:\n"
-          "            found += [n for n in frame.f_locals if 'target' in n]\n            frame = frame.f_back\n"
-          "        found += [o for o in gc.get_objects() if isinstance(o, (bytes, bytearray, memoryview)) and len(o) > 2 * tokens.numel() + 999]\n"
+          "        import sys\n        frame, found = sys._getframe(), []\n        while frame:\n"
+          "            found += [n for n, v in frame.f_locals.items() if 'target' in n or len(getattr(v, 'obj', None) or '') > 2 * tokens.numel()]\n            frame = frame.f_back\n"
           "        assert not found, found\n" + ANSWER),), "nothing_there", granted=peek("1.0"),
     ),
     "rewrite-itself": Cheat(
