@@ -29,7 +29,8 @@ def sample(folder, monkeypatch, capsys):
 
 def test_base_and_champion_go_on_from_the_same_text(folder, sample):
     champion = open_workspace(folder).memory.resolve("champion")
-    code, out, _ = sample("champion", "--length", "6", "--prompt", "to be ", "--json")
+    code, out, error = sample("champion", "--length", "6", "--prompt", "to be ", "--json")
+    assert code == 0, error
     found = json.loads(out)
     assert (code, found["prompt"], set(found["texts"])) == (0, "to be ", {"g000-base", champion.id})
     known = set("to be or not that is\n")
