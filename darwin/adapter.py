@@ -74,6 +74,10 @@ def settings_in(source: str, path: str = "") -> list[Setting]:
 
 def _assigned(statement: ast.stmt) -> Iterator[Setting]:
     match statement:
+        case ast.Assign(
+            targets=[ast.Name(id=name)], value=ast.Call(func=ast.Attribute(attr="device"), args=[value])
+        ):  # torch.device("cuda")
+            yield Setting(name, value)
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
             yield Setting(name, value)
         case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):

@@ -109,6 +109,7 @@ def write(made: Draft, folder: Path) -> None:
 
 def keep(draft: Path, workspace: Path) -> Path:
     """Move a draft that is not ready beside the workspace it is meant for; where it is now."""
+    workspace = workspace if workspace.name else workspace.resolve()
     names = (f"{workspace.name}-draft{number}" for number in ("", *(f"-{n}" for n in range(2, 1000))))
     target = next(place for name in names if not (place := workspace.parent / name).exists())
     target.parent.mkdir(parents=True, exist_ok=True)

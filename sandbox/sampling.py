@@ -41,9 +41,13 @@ def sample(
         report = session.train("train", data, job.training_seed, job.tokens or limits.smoke_tokens, most)
         session.check("train", report, most)
         for _ in range(count):
-            window = np.array([tokens[-contract.context :]], dtype=np.uint16)
+            past = tokens[-contract.context :]
+            window = np.zeros(
+                (1, contract.context), dtype=np.uint16
+            )  # what comes after the past is not looked at
+            window[0, : len(past)] = past
             logits, _ = session.logits("sample", window, dataset.vocab_size, limits.probe_cpu_seconds)
-            scores = logits[0, -1].astype(np.float64) / temperature
+            scores = logits[0, len(past) - 1].astype(np.float64) / temperature
             weights = np.exp(scores - scores.max())
             tokens.append(int(chance.choice(len(weights), p=weights / weights.sum())))
             yield tokens[-1]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -49,7 +50,7 @@ def sample(
     chosen = memory.resolve(id)
     dataset = Dataset.load(Path(opened.config.data))
     start = prompt_tokens(dataset, prompt)
-    screen, said = Screen(), {}
+    screen, said = Screen(Console(stderr=True, highlight=False) if json else None), {}
     with confined(opened.config, opened.folder, screen.say) as confinement:
         for one in {i.id: i for i in (memory.resolve("base"), chosen)}.values():
             try:

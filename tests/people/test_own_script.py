@@ -196,6 +196,7 @@ parser.add_argument("--batch-size", "-b", type=int, default=(
     4 * 8))
 parser.add_argument("--seq-len", type=int, default=128)
 args = parser.parse_args()
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 train = Path(args.data_dir) / "train.bin"
 loss.backward()
 """
@@ -209,7 +210,8 @@ loss.backward()
     )
     assert found["TOKENS"] == {"data/books/train.bin": "train"}
     assert adapter.in_force({"src/run.py": source}, "src/run.py", ["--num-steps", "20"])["batch_size"] == 32
-    changed = adapter.with_values(source, {"num_steps": 5, "batch_size": 2})
+    changed = adapter.with_values(source, {"num_steps": 5, "batch_size": 2, "device": "mps"})
+    assert "torch.device(('mps'))" in changed and found["DEVICE"] == ["device"]
     assert len(changed.splitlines()) == len(source.splitlines())
     known = adapter.in_force({"src/run.py": changed}, "src/run.py", [])
     assert (known["num_steps"], known["batch_size"], known["seq_len"]) == (5, 2, 128)
