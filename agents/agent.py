@@ -29,7 +29,8 @@ class Task:
     ``briefing`` is for agents that ask a model; ``told`` says why this child's earlier proposals were not taken,
     ``rejected`` the ideas in changes that people turned down, and how often; ``advice`` is what people tell this agent.
     ``requests`` says what was asked of people and what came of it, ``packages`` what can be imported beside torch and
-    numpy, ``room`` how many times as large the budget is as at the start.
+    numpy, ``data`` names of granted data sets (``<name>.bin`` beside train.bin), ``room`` how many times as large the
+    budget is as at the start.
     """
 
     child: str
@@ -57,6 +58,7 @@ class Task:
     advice: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     room: float = 1.0
 
 

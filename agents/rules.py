@@ -12,6 +12,7 @@ from darwin.agents.errors import EditError
 from darwin.agents.inside import main
 from darwin.agents.inside.rules import TEMPERAMENTS
 from darwin.agents.knowledge import Technique, techniques
+from darwin.agents.mixing import mixing
 from darwin.memory.effects import change_by
 from darwin.memory.lessons import FIRST_STEP, ideas
 from darwin.memory.records import Attempt, Expectation, Status
@@ -104,7 +105,7 @@ def wish(task: Task, setting: str | None, steps: Mapping[str, float]) -> Wish | 
 
 def fit(task: Task) -> list[Technique]:
     """The techniques this script lacks, that conflict with none it has, and whose edits apply to it."""
-    known = {technique.id: technique for technique in techniques()}
+    known = {technique.id: technique for technique in (*techniques(), *mixing(task.data))}
     excluded = set(task.applied)
     for id in task.applied:
         excluded |= set(known[id].conflicts) if id in known else set()

@@ -28,6 +28,7 @@ from darwin.errors import UsageError
 from darwin.events import FILE as RUN_LOG
 from darwin.events import Events
 from darwin.evolution import SEEDS, Evaluate, Evolution
+from darwin.further import with_further
 from darwin.genome import evolvable
 from darwin.keys import Keys
 from darwin.lineage import (
@@ -43,6 +44,7 @@ from darwin.measure import with_trial
 from darwin.memory import Memory
 from darwin.memory.records import AgentCard, Individual, Run, Trial, TrialStatus
 from darwin.models import members_of
+from darwin.packages import Packages, lock
 from darwin.prepare import prepare
 from darwin.resume import resume, sweep_unfinished
 from darwin.reviewers import Auto, Defer, Policy, Reviewer
@@ -279,14 +281,27 @@ def begin(
     members = members_of(config, workspace.folder)
     prompts = Prompts(workspace.folder / "prompts")
 
-    def evaluated(jobs: Sequence[Job]) -> Iterator[tuple[Job, Trial]]:
-        return trials(jobs, peak_flops=run.peak_flops, limits=limits_for(memory.resolve("base")))
+    packages = Packages(confinement.provide)
 
-    limits = limits_for(memory.resolve("base"))
+    def evaluated(jobs: Sequence[Job]) -> Iterator[tuple[Job, Trial]]:
+        """Trials with what is granted by now: the budget's limits, the data, the packages."""
+        known, limits = with_further(dataset, memory.requests), limits_for(memory.resolve("base"))
+        locked = packages.ready(memory.requests)
+        for job, trial in trials(jobs, dataset=known, peak_flops=run.peak_flops, limits=limits):
+            yield job, trial if locked is None else trial.model_copy(update={"packages": locked})
+
+    def smoked(job: Job) -> Trial:
+        known, limits = with_further(dataset, memory.requests), limits_for(memory.resolve("base"))
+        packages.ready(memory.requests)
+        return smoke(job, dataset=known, sandbox=sandbox, limits=limits, device=config.device)
+
+    if confinement.provide is None and lock(memory.requests):
+        screen.say("Packages were granted for containers: here scripts that import them fail.", "yellow")
+    with_further(dataset, memory.requests)  # what is gone is said before anything begins
     return Evolution(
         workspace=workspace,
         agents={a.name: a for a in roster(members, confinement.launch, gateway, prompts)},
-        smoke=partial(smoke, dataset=dataset, sandbox=sandbox, limits=limits, device=config.device),
+        smoke=smoked,
         gateway=gateway,
         evaluate=events.followed(evaluated),
         reviewer=reviewer(config),

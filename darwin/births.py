@@ -15,13 +15,13 @@ from darwin.briefing import brief
 from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
-from darwin.granted import room, script, used
+from darwin.granted import module_of, room, script, used
 from darwin.lineage import individual_ref, one_line
 from darwin.memory.effects import Effects, change_by
 from darwin.memory.feedback import rejected
 from darwin.memory.lessons import steps
 from darwin.memory.records import AgentCard, Expectation, Individual, Lesson, Status
-from darwin.memory.requests import Wish
+from darwin.memory.requests import Kind, Wish, granted
 from darwin.merge import collisions, common_ancestor, merge
 from darwin.repairs import repaired, resolved
 from darwin.sandbox import Contract
@@ -108,6 +108,8 @@ def task_for(evolution: Evolution, birth: Birth, before: int, known: Outlook) ->
         rejected=rejected(memory.individuals, memory.decisions, before),
         requests=requests.told(memory, before),
         room=room(evolution.run),
+        packages=tuple(module_of(r) for r in granted(memory.requests, Kind.PACKAGE, before)),
+        data=tuple(r.given for r in granted(memory.requests, Kind.DATASET, before)),
     )
 
 

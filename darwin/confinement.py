@@ -33,13 +33,15 @@ RISK = (
 
 @dataclass(frozen=True)
 class Confinement:
-    """The sandbox of trials, how agents are launched, and CPU seconds of what is no child of this process."""
+    """The sandbox of trials, how agents are launched, CPU seconds of what is no child of this process, and how
+    packages are put into the trials that follow, by the lines of their lock; None where none can be."""
 
     sandbox: Sandbox
     launch: Launch
     cpu_seconds: Callable[[], float] = lambda: 0.0
     image: str = "process"
     """What trials run in: an image's tag, or ``process``."""
+    provide: Callable[[tuple[str, ...]], None] | None = None
 
 
 def plain(gateway: Gateway | None = None) -> Confinement:
@@ -112,7 +114,13 @@ def confined(
         stack.callback(agents.close)
         version = client.version()["Version"]
         say(f"Every agent and every trial runs in a Docker container of its own (engine {version}).")
-        yield Confinement(sandbox, agents.launch, lambda: sandbox.cpu_seconds() + agents.cpu_seconds(), tag)
+        yield Confinement(
+            sandbox,
+            agents.launch,
+            cpu_seconds=lambda: sandbox.cpu_seconds() + agents.cpu_seconds(),
+            image=tag,
+            provide=lambda lock: sandbox.use(image.build(client, image.Layer(tag, lock), say)),
+        )
 
 
 def ready_image(client: Any, wanted: image.Recipe, say: Callable[..., None]) -> str:

@@ -20,6 +20,7 @@ from darwin.granted import new_files
 from darwin.lineage import GENOME_FILE, MAIN, Lineage, individual_ref
 from darwin.memory import Memory
 from darwin.memory.records import Choice, Decision, Individual, Outcome, Run, Status
+from darwin.memory.requests import waiting as unanswered
 from darwin.sandbox import Contract
 
 NOBODY = "nobody yet"
@@ -37,7 +38,7 @@ class Case:
     """What a reviewer is shown: a contender and the incumbent, with everything known of both.
 
     ``line`` are the individuals from the incumbent's script to the contender's, oldest first: a merge is all of them;
-    ``original`` is the contender that a person edited into this one.
+    ``original`` is the contender that a person edited into this one; ``requests`` how many of the agents' wait.
     """
 
     contender: Individual
@@ -48,6 +49,7 @@ class Case:
     line: tuple[Individual, ...]
     original: Individual | None = None
     earlier: Decision | None = None
+    requests: int = 0
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -106,6 +108,7 @@ def case(memory: Memory, lineage: Lineage, contender: Individual) -> Case:
         line=tuple(i for i in line if i.parents),
         original=original,
         earlier=memory.decisions.get(contender.id),
+        requests=len(unanswered(memory.requests)),
     )
 
 

@@ -162,6 +162,8 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
     )
     yield ("Not tested", untested(case))
     yield ("Lineage", written(case))
+    if case.requests:
+        yield ("Requests", f"{counted(case.requests, 'request')} of agents wait: darwin requests")
 
 
 def costs(case: Case) -> str:

@@ -50,7 +50,7 @@ def prepare(text: Path | None = None, data: Path | None = None) -> Path:
     if data is not None:
         return _from_bins(data)
     if text is not None:
-        content = _read(text)
+        content = read_text(text, f"--text {text}")
         name = f"text-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
         return _ready(name) or _write(name, text.name, *_characters(content, f"--text {text}"))
     name = f"shakespeare-{SHA256[:8]}"
@@ -62,12 +62,13 @@ def _ready(name: str) -> Path | None:
     return folder if (folder / "meta.json").is_file() else None
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path, called: str) -> str:
+    """A UTF-8 file, or all .txt and .md files of a folder. Raises UsageError, which names it as it was ``called``."""
     if not path.exists():
-        raise UsageError(f"--text {path}: there is no such file or folder.")
+        raise UsageError(f"{called}: there is no such file or folder.")
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".md"))
     if not files:
-        raise UsageError(f"--text {path}: the folder holds no .txt or .md file.")
+        raise UsageError(f"{called}: the folder holds no .txt or .md file.")
     parts = []
     for file in files:
         try:

@@ -14,16 +14,19 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from darwin import packages
 from darwin.answers import FOLDER
 from darwin.errors import UsageError
 from darwin.evolution import Evolution
+from darwin.further import prepare
 from darwin.layout import Move
 from darwin.lineage import one_line
 from darwin.memory import Memory
 from darwin.memory.memory import percent
 from darwin.memory.records import Individual, Run
-from darwin.memory.requests import Kind, Request, Ruling, State, Wish, filed, identity, waiting
+from darwin.memory.requests import Kind, Request, Ruling, State, Wish, filed, granted, identity, waiting
 from darwin.memory.store import to_json, write_atomically
+from darwin.sandbox import Contract, Dataset
 from darwin.sandbox.budget import Budget, BudgetError
 from darwin.screen import counted
 from darwin.workspace import Workspace
@@ -33,7 +36,6 @@ LONGEST_REASON, LONGEST_WANTED = 300, 200
 MOST_BUDGET = 100
 """Times the present budget that a request may ask for."""
 
-PROVIDED = ("torch", "numpy")
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(==[A-Za-z0-9.+!]+)?")
 _FILE = re.compile(r"[a-z][a-z0-9_]{0,39}\.py")
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '([A-Za-z_]\w*)(?:\.[\w.]*)?'")
@@ -75,7 +77,7 @@ def file_name(text: str) -> str:
     name = text.strip()
     if not _FILE.fullmatch(name):
         raise UsageError(f'File "{name}": a new file is called like optim.py, without a folder.')
-    if name.removesuffix(".py") in {*sys.stdlib_module_names, *PROVIDED}:
+    if name.removesuffix(".py") in {*sys.stdlib_module_names, *packages.PROVIDED}:
         raise UsageError(f'File "{name}" would stand in the way of import {name.removesuffix(".py")}.')
     return name
 
@@ -93,7 +95,7 @@ def package_name(text: str) -> str:
     if not _PACKAGE.fullmatch(wanted):
         raise UsageError(f'Package "{wanted}" cannot be read. Write einops, or einops==0.8.1.')
     name = wanted.partition("==")[0].lower()
-    if name in PROVIDED or name in sys.stdlib_module_names:
+    if name in packages.PROVIDED or name in sys.stdlib_module_names:
         raise UsageError(f"{name} can be imported already.")
     return wanted
 
@@ -146,26 +148,40 @@ def notice(evolution: Evolution, children: Iterable[Individual]) -> None:
             continue
         own = {Path(path).stem for path in evolution.workspace.lineage.files(known.commit)}
         for name in dict.fromkeys(_MISSING.findall(errors)):
-            if name not in {*own, *sys.stdlib_module_names, *PROVIDED}:
+            if name not in {*own, *sys.stdlib_module_names, *packages.PROVIDED}:
                 reason = f"{known.id} imports {name}, and there is no such module"
                 wish = Wish(kind=Kind.PACKAGE, wanted=name, reason=reason, evidence=(known.id,))
                 file(evolution, known, wish)
 
 
-def grant(opened: Workspace, request: Request, use: str, reason: str) -> Ruling:
+def grant(opened: Workspace, request: Request, use: str, reason: str, say: Callable[..., None]) -> Ruling:
     """The ruling that grants a request, with everything prepared that takes time. Raises UsageError."""
-    wanted = use or request.wanted
-    form = {
-        Kind.FILE: lambda: file_name(wanted),
-        Kind.BUDGET: lambda: larger_budget(wanted, opened.memory.run.budget),
-        Kind.LAYOUT: lambda: layout(wanted),
-    }
-    if request.kind not in form:
-        raise UsageError(f"A {request.kind} cannot be granted yet; deny it, or answer it.")
-    given = form[request.kind]()
-    return Ruling(
-        request=request.id, state=State.GRANTED, by=opened.lineage.person(), reason=reason, given=given
-    )
+    wanted, run = use or request.wanted, opened.memory.run
+    ruling = Ruling(request=request.id, state=State.GRANTED, by=opened.lineage.person(), reason=reason)
+    match request.kind:
+        case Kind.FILE:
+            return ruling.model_copy(update={"given": file_name(wanted)})
+        case Kind.BUDGET:
+            return ruling.model_copy(update={"given": larger_budget(wanted, run.budget)})
+        case Kind.LAYOUT:
+            return ruling.model_copy(update={"given": layout(wanted)})
+        case Kind.DATASET:
+            return ruling.model_copy(update=_data(opened, request, use))
+        case Kind.PACKAGE:
+            named, lock = packages.prepare(package_name(wanted), opened.config, opened.memory.requests, say)
+            return ruling.model_copy(update={"given": named, "lock": lock})
+
+
+def _data(opened: Workspace, request: Request, use: str) -> dict[str, str]:
+    if not use:
+        raise UsageError(f"Say where the text is: darwin requests grant {request.id} --use FILE_OR_FOLDER")
+    contract = Contract.parse(opened.lineage.files(opened.memory.run.main)["genome.toml"].decode())
+    found = prepare(Path(use), Dataset.load(opened.config.data), contract.context)
+    if any(found.name == other.given for other in granted(opened.memory.requests, Kind.DATASET)):
+        raise UsageError(
+            f"There is a data set {found.name} already. Call the file or folder by another name."
+        )
+    return {"given": found.name, "folder": str(found.folder), "digest": found.digest}
 
 
 def post(workspace: Path, ruling: Ruling) -> None:
@@ -216,6 +232,9 @@ def _same(one: Ruling, other: Ruling) -> bool:
 
 AT_ONCE: dict[Kind, Callable[[Request], str]] = {
     Kind.FILE: lambda r: f"{r.given} may be written",
+    Kind.DATASET: lambda r: (
+        f"{r.given}.bin lies beside train.bin, uint16 tokens of the same vocabulary to train on"
+    ),
 }
 """Kinds that are carried out without a trial, and what is then true."""
 

@@ -32,6 +32,8 @@ class Dataset:
     bytes_per_token: float | None
     meta: Mapping[str, Any]
     splits: Mapping[str, Tokens] = field(repr=False, compare=False)
+    further: Mapping[str, Tokens] = field(default_factory=dict, repr=False, compare=False)
+    """Granted text beside, by name, to train on and never to be judged by; a script finds it as ``<name>.bin``."""
 
     @classmethod
     def load(cls, folder: Path | str) -> Dataset:
@@ -77,9 +79,14 @@ class Dataset:
                     f"and its last target. Use a longer text."
                 )
 
-    def rotated(self, seed: int, salt: str = "") -> bytes:
-        """The training tokens as uint16 bytes, rotated by an offset drawn from sha256 of seed (and salt)."""
-        tokens = self.splits["train"]
+    def training_files(self, seed: int, salt: str = "") -> dict[str, bytes]:
+        """The data folder of a train command: train.bin and all granted text, each rotated, and meta.json."""
+        further = {f"{name}.bin": self.rotated(seed, salt, tokens) for name, tokens in self.further.items()}
+        return {"train.bin": self.rotated(seed, salt), "meta.json": self.meta_for_training(), **further}
+
+    def rotated(self, seed: int, salt: str = "", tokens: Tokens | None = None) -> bytes:
+        """Tokens (those of train.bin) as uint16 bytes, rotated by an offset drawn from sha256 of seed (and salt)."""
+        tokens = self.splits["train"] if tokens is None else tokens
         text = f"rotation {seed}" if not salt else f"rotation {seed} {salt}"
         offset = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % len(tokens)
         return tokens[offset:].tobytes() + tokens[:offset].tobytes()

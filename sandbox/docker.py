@@ -78,6 +78,11 @@ class DockerSandbox:
                 self._spare = _Spare(self._client, spec, waiting, self._labels())
             return box
 
+    def use(self, image: str) -> None:
+        """Open the boxes that follow from another image; a spare of the old one is thrown away when one is."""
+        with self._lock:
+            self._image = image
+
     def cpu_seconds(self) -> float:
         """CPU seconds of all containers so far, spares included."""
         with self._lock:

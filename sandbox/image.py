@@ -71,6 +71,41 @@ class Recipe:
         return f"{NAME}:{digest.hexdigest()[:12]}"
 
 
+@dataclass(frozen=True)
+class Layer:
+    """Packages over an image: ``lock`` are pip's requirement lines, each of one exact version with its hash."""
+
+    base: str
+    lock: tuple[str, ...]
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """The build arguments: none."""
+        return {}
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The build context."""
+        steps = (
+            f"FROM {self.base}",
+            "USER root",
+            "COPY packages.txt /opt/darwin/packages.txt",
+            "RUN pip install --no-cache-dir --no-deps --only-binary=:all: --require-hashes"
+            " -r /opt/darwin/packages.txt",
+            "USER 10001:10001",
+        )
+        return {
+            "Dockerfile.agent": ("\n".join(steps) + "\n").encode(),
+            "packages.txt": ("\n".join(self.lock) + "\n").encode(),
+        }
+
+    @property
+    def tag(self) -> str:
+        """The image's full name, from the hash of its content."""
+        digest = hashlib.sha256(b"".join(data for _, data in sorted(self.files.items())))
+        return f"{NAME}:{digest.hexdigest()[:12]}"
+
+
 def exists(client: Any, tag: str) -> bool:
     """Whether the engine has that image."""
     try:
@@ -85,7 +120,7 @@ def size(client: Any, tag: str) -> int:
     return int(client.inspect_image(tag)["Size"])
 
 
-def build(client: Any, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> str:
+def build(client: Any, recipe: Recipe | Layer, say: Callable[[str], None] = lambda line: None) -> str:
     """Build the image unless it is there, telling each step, and return its tag.
 
     Raises ``EngineError`` with the last lines of what failed; nothing half-built is left.
@@ -139,7 +174,7 @@ def prune(client: Any, keep: str | None = None) -> list[tuple[str, int]]:
     return removed
 
 
-def _context(recipe: Recipe) -> io.BytesIO:
+def _context(recipe: Recipe | Layer) -> io.BytesIO:
     """The build context as a tar, without times or owners, so that equal content is equal to the engine's cache."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
@@ -151,7 +186,7 @@ def _context(recipe: Recipe) -> io.BytesIO:
     return stream
 
 
-def _failed(recipe: Recipe, error: str, lines: list[str]) -> str:
+def _failed(recipe: Recipe | Layer, error: str, lines: list[str]) -> str:
     """One sentence, and the last lines of the build where they say more."""
     low = error.lower()
     if "no space left" in low or any("no space left" in line.lower() for line in lines[-20:]):

@@ -31,7 +31,7 @@ def sample(
     Equal jobs, prompts and temperatures give equal text. Raises ``Failed`` for what the script did.
     """
     contract = Contract.parse(job.files[GENOME_TOML].decode())
-    data = {"train.bin": dataset.rotated(job.seed, job.salt), "meta.json": dataset.meta_for_training()}
+    data = dataset.training_files(job.seed, job.salt)
     chance = np.random.default_rng(job.seed)
     tokens = list(prompt)
     with closing(sandbox.open(job.label, limits)) as box:

@@ -95,7 +95,7 @@ def run_job(
             device,
             pace if timed else None,
             job.training_seed,
-            _data(job, dataset),
+            dataset.training_files(job.seed, job.salt),
             job.times,
         )
         measured = training.measured
@@ -138,7 +138,9 @@ def run_smoke(job: Job, dataset: Dataset, sandbox: Sandbox, limits: Limits, devi
     with closing(sandbox.open(job.label, limits)) as box:
         session = Session(box, contract, limits, device, None)
         session.begin(job.files)
-        training = Training(session, limits, device, None, job.training_seed, _data(job, dataset))
+        training = Training(
+            session, limits, device, None, job.training_seed, dataset.training_files(job.seed, job.salt)
+        )
         try:
             training.smoke(limits.smoke_tokens, dataset.vocab_size)
         except Failed as failed:
@@ -270,10 +272,6 @@ def _mfu(measured: Mapping[str, Any], peak_flops: float) -> dict[str, float]:
     if measured["parameters"] is not None:
         found["mfu_6n"] = 6 * measured["parameters"] * per_flop
     return found
-
-
-def _data(job: Job, dataset: Dataset) -> dict[str, bytes]:
-    return {"train.bin": dataset.rotated(job.seed, job.salt), "meta.json": dataset.meta_for_training()}
 
 
 class _Boxes:

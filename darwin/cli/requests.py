@@ -114,7 +114,7 @@ def grant(
     """
     opened = open_workspace(locate(workspace))
     request = answerable(opened.memory, id)
-    _rule(opened, requests.grant(opened, request, use, safe(reason, LONGEST)))
+    _rule(opened, requests.grant(opened, request, use, safe(reason, LONGEST), Screen().say))
 
 
 @app.command()

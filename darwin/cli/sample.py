@@ -16,8 +16,10 @@ from darwin.begin import limits_for
 from darwin.cli import options
 from darwin.confinement import Confinement, confined
 from darwin.errors import UsageError
+from darwin.further import with_further
 from darwin.measure import tokens_of
 from darwin.memory.records import Individual
+from darwin.packages import Packages
 from darwin.sandbox import Dataset, Job
 from darwin.sandbox.sampling import sample as text_of
 from darwin.sandbox.session import Failed
@@ -48,10 +50,11 @@ def sample(
     opened = open_workspace(locate(workspace))
     memory = opened.memory
     chosen = memory.resolve(id)
-    dataset = Dataset.load(Path(opened.config.data))
+    dataset = with_further(Dataset.load(Path(opened.config.data)), opened.memory.requests)
     start = prompt_tokens(dataset, prompt)
     screen, said = Screen(Console(stderr=True, highlight=False) if json else None), {}
     with confined(opened.config, opened.folder, screen.say) as confinement:
+        Packages(confinement.provide).ready(memory.requests)
         for one in {i.id: i for i in (memory.resolve("base"), chosen)}.values():
             try:
                 written = list(_tokens(opened, one, dataset, confinement, start, length, temperature))
