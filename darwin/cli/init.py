@@ -19,14 +19,19 @@ from darwin.confinement import confined
 from darwin.errors import UsageError
 from darwin.lineage import read_genome
 from darwin.memory.records import TrialStatus
+from darwin.origin import ADAPTER
 from darwin.sandbox import Dataset, Job, Limits
 from darwin.sandbox.seeding import seeding
 from darwin.sandbox.session import Failed
 from darwin.screen import Screen, safe
 from darwin.workspace import CONFIG, is_workspace, locate
 
-TRIED_BUDGET = "2s"
-"""Training of the trial that audits a drafted genome: time, so that a length which the script ignores shows."""
+TRIED_SECONDS = 2.0
+"""Seconds of training that the audit of a drafted genome should take, about."""
+LONGER = (4, 64)
+"""How many times the tokens of its first steps that training has, at least and at most."""
+DEARER = 1.5
+"""Times the seconds of its first steps that this has to cost: a script that ignores its length costs the same."""
 SEEDED = "equal seeds train to equal models, another seed to another"
 
 
@@ -115,13 +120,14 @@ def _try(
         raise UsageError(f"{len(made.problems)} of its parts could not be worked out, as said above.")
     dataset, files = Dataset.load(data), read_genome(genome)
     config = check(override(DEFAULTS, given))
+    limits = Limits()
     screen.say(
-        f"Trying it on {dataset.name}, confined: a few steps, seeds, then an audit of {TRIED_BUDGET} of training."
+        f"Trying it on {dataset.name}, confined: a few steps, seeds, an audit after a longer training."
     )
     with confined(config, folder, screen.say) as confinement:
-        job = Job("seeds", files, 1, None, TRIED_BUDGET)
+        job = Job("seeds", files, 1, None, f"{limits.smoke_tokens}tok")
         try:
-            problem = seeding(job, dataset, confinement.sandbox, Limits(), config.device)
+            problem, seconds = seeding(job, dataset, confinement.sandbox, limits, config.device)
         except Failed as failed:
             say_lines(screen, [Line("smoke", False, failed.error.partition("\n")[0])])
             raise UsageError(
@@ -130,10 +136,17 @@ def _try(
         say_lines(screen, [Line("seed", problem is None, problem or SEEDED)])
         if problem is not None:
             raise UsageError("Its seed does not do what a seed does, as said above.")
-        trial, lines = audit(genome, genome, dataset, confinement.sandbox, TRIED_BUDGET, config.device)
+        times = round(min(LONGER[1], max(LONGER[0], TRIED_SECONDS / seconds)))
+        budget = f"{limits.smoke_tokens * times}tok"
+        trial, lines = audit(genome, genome, dataset, confinement.sandbox, budget, config.device)
     say_lines(screen, lines)
     if trial.status is not TrialStatus.OK:
         raise UsageError(f"It does not pass the audit: {last_lines(trial.error or '')}")
+    follows = (trial.seconds or 0.0) > DEARER * seconds
+    cost = f"{times} x the tokens cost {(trial.seconds or 0.0) / seconds:.1f} x the seconds"
+    say_lines(screen, [Line("length", follows, cost)])
+    if not follows:
+        raise UsageError(f"It trains as long whatever a trial says: LENGTH in {ADAPTER} is not what ends it.")
     screen.say(f"Perplexity {trial.perplexity:.3f} after {trial.tokens:,} tokens of {dataset.name}.", "bold")
 
 

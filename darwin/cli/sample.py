@@ -52,6 +52,8 @@ def sample(
     chosen = memory.resolve(id)
     dataset = with_further(Dataset.load(Path(opened.config.data)), opened.memory.requests)
     start = prompt_tokens(dataset, prompt)
+    if not chosen.trials:
+        raise UsageError(f"{chosen.id} was never trained ({chosen.status}), so it has no text to give.")
     screen, said = Screen(Console(stderr=True, highlight=False) if json else None), {}
     with confined(opened.config, opened.folder, screen.say) as confinement:
         Packages(confinement.provide).ready(memory.requests)
@@ -82,8 +84,6 @@ def _tokens(
     temperature: float,
 ) -> Iterator[int]:
     memory, run = opened.memory, opened.memory.run
-    if not one.trials:
-        raise UsageError(f"{one.id} was never trained ({one.status}), so it has no text to give.")
     tokens = tokens_of(one, run.budget, memory.individuals) or run.tokens
     job = Job(one.id, opened.lineage.files(one.commit), one.trials[0].seed, tokens, run.budget)
     limits = limits_for(memory.resolve("base"))

@@ -66,7 +66,7 @@ def test_a_repository_in_a_style_of_its_own_is_adopted_evolves_and_its_patch_app
     for words in (
         "started as: python pretrain.py", "in steps of batch_size x context_length", "decay_steps follows it",
         f"commit {git(mine, 'rev-parse', 'HEAD')[:10]}", "passed       seed", "passed       training",
-        "passed       future",
+        "passed       future", "passed       length",
     ):  # fmt: skip
         assert words in out, words
 
@@ -275,6 +275,14 @@ def test_a_script_that_does_not_run_is_said_with_its_last_lines_and_the_draft_is
     assert f'File "pretrain.py", line {line}, in main' in error and "NameError: name 'undefined'" in error
     assert "The draft is evolution-draft/: edit it, then darwin init --genome evolution-draft" in error
     assert (tmp_path / "evolution-draft/pretrain.py").read_text() == broken
+
+
+def test_a_script_that_trains_as_long_whatever_it_is_told_is_refused(darwin, tmp_path):
+    deaf = SCRIPT.replace("range(iterations)", "range(40)")
+    make(tmp_path / "mine", files={**FILES, "pretrain.py": deaf}, repository=False)
+    code, out, error = darwin("init", "--from", "mine", "--sandbox", "process")
+    assert code == 2 and "FAILED       length" in out and not (tmp_path / "evolution").exists()
+    assert "It trains as long whatever a trial says: LENGTH in darwin_trial.py is not what ends it." in error
 
 
 MISTAKES = {
