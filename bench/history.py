@@ -20,7 +20,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.loop import GENERATIONS, cpu, fill
-from darwin import tidy
+from darwin import lineage, tidy
 from darwin.loop import evolve
 from darwin.screen import Screen
 from tests.evolve.laboratory import data_set, start
@@ -55,12 +55,12 @@ def measure(count: int) -> dict[str, float]:
         evolution = start(folder / "w", data_set(folder), quiet, agents="rules:6", budget="20s")
         evolve(evolution, 1)
         fill(evolution, count)
-        tidy.GRACE = "now"  # else what the filling left would be counted
-        tidy.pack(evolution.workspace.lineage, 0)
+        lineage.GRACE = "now"  # else what the filling left would be counted
+        evolution.workspace.lineage.pack(0)
         before, births = cpu(), evolution.run.settled
         evolve(evolution, 1 + GENERATIONS)
         found = {"ms of CPU a child": 1000 * (cpu() - before) / (evolution.run.settled - births)}
-        tidy.pack(evolution.workspace.lineage, 0)
+        evolution.workspace.lineage.pack(0)
         taken = tidy.sizes(folder / "w")
         found["KB each"] = (taken["git"] + taken["memory"]) / 1000 / len(evolution.memory.individuals)
         return found | {f"{word}, s": seconds(command, folder) for word, command in COMMANDS.items()}

@@ -17,21 +17,12 @@ from darwin.measure import Wanted, measure
 from darwin.memory.records import Status
 from darwin.workspace import open_workspace
 from tests.evolve.killed import AGENTS, Point, kill_at, kills, run
-from tests.evolve.laboratory import data_set, start
+from tests.evolve.laboratory import start
 from tests.evolve.test_evolve import git, losses, story
 
 GENERATIONS = 2
 KILLS = 50 if os.environ.get("DARWIN_ALL_FAULTS") else 12
 """At random, in chains of up to ten in one workspace."""
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set in a cache that the tests of this file share."""
-    folder = tmp_path_factory.mktemp("text")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DARWIN_CACHE", str(folder / "cache"))
-        return data_set(folder)
 
 
 @pytest.fixture(scope="module")
