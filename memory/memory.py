@@ -126,6 +126,8 @@ class Memory:
                 self.individuals[record.id] = record
                 if record.verdict is not None:
                     self.judged[record.id] = record
+                else:
+                    self.judged.pop(record.id, None)
             elif isinstance(record, Decision):
                 self.decisions[record.id] = record
             elif isinstance(record, Run):
