@@ -3,13 +3,16 @@
     .venv/bin/python bench/history.py [INDIVIDUALS ...]
 
 The real loop over the laboratory of the tests, whose trials cost nothing, in a workspace that is filled up with records
-as bench/loop.py does it. Two generations of six children are timed, then the commands, each as a process of its own.
+of random techniques and losses. Two generations of six children are timed, verdicts, ablation and closing included;
+then the commands, each as a process of its own.
 Bars, at 1,000 individuals: status and log 1 s, start 3 s, a child 1.5 x what it costs at 10, 20 KB on disk each.
 """
 
 from __future__ import annotations
 
 import os
+import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -19,12 +22,16 @@ from pathlib import Path
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from bench.loop import GENERATIONS, cpu, fill
-from darwin import tidy
+from darwin import lineage, tidy
+from darwin.agents.knowledge import techniques
+from darwin.evolution import Evolution
+from darwin.lineage import individual_ref
 from darwin.loop import evolve
+from darwin.memory.records import Individual, Status, Trial
 from darwin.screen import Screen
 from tests.evolve.laboratory import data_set, start
 
+GENERATIONS = 2
 DARWIN = Path(sys.executable).with_name("darwin")
 COMMANDS = {
     "status": ["status"],
@@ -36,17 +43,63 @@ COMMANDS = {
 REPEATS = 3
 
 
-def seconds(command: list[str], folder: Path) -> float:
-    """Least wall seconds of a command, of three times."""
+def cpu() -> float:
+    """CPU seconds of this process and its children."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def fill(evolution: Evolution, count: int) -> None:
+    """Add records of trained individuals until there are ``count``; none of them is any good."""
+    memory, lineage, chance = evolution.memory, evolution.workspace.lineage, random.Random(1)
+    files = lineage.files(evolution.base.commit)
+    people = list(memory.individuals.values())
+    ids = [t.id for t in techniques()]
+    new = []
+    for number in range(count - len(people)):
+        parent = chance.choice([*people[-200:], *new[-200:]])
+        own = {**files, "model.py": files["model.py"] + f"# {number}\n".encode()}
+        commit, tree = lineage.commit(
+            own, [parent.commit], ordinal=0, author="Ada", subject=f"Filler {number}"
+        )
+        seed = evolution.seeds("selection", 1)[0]
+        loss = chance.uniform(3.0, 4.0)
+        trial = Trial(seed=seed, split="val", budget=evolution.run.budget, tokens=1000, loss=loss, mfu=0.5)
+        new.append(
+            Individual(
+                id=f"a{number:04d}",
+                ordinal=0,
+                generation=1,
+                commit=commit,
+                tree=tree,
+                code=f"filler {number}",
+                parents=(parent.id,),
+                author="Ada",
+                owner="Alan",
+                operator="mutation",
+                subject=f"Filler {number}",
+                techniques=(chance.choice(ids),),
+                settings={"learning_rate": (1e-3, 1e-3 * chance.uniform(0.5, 2))},
+                status=Status.TRAINED,
+                trials=(trial,),
+                delta={"parent": loss - (parent.loss or loss)},
+            )
+        )
+    memory.record(*new, refs={individual_ref(i.id): i.commit for i in new})
+
+
+def seconds(command: list[str], folder: Path) -> str:
+    """Least wall seconds of a command, of three times, and the least CPU seconds in brackets."""
     found = []
     for _ in range(REPEATS):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), cpu()
         subprocess.run([DARWIN, *command, "-C", "w"], cwd=folder, check=True, capture_output=True)
-        found.append(time.perf_counter() - began)
-    return min(found)
+        found.append((time.perf_counter() - began, cpu() - before))
+    walls, cpus = zip(*found, strict=True)
+    return f"{min(walls):.2f} ({min(cpus):.2f})"
 
 
-def measure(count: int) -> dict[str, float]:
+def measure(count: int) -> dict[str, str]:
     """What everything costs with so many individuals."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -55,15 +108,16 @@ def measure(count: int) -> dict[str, float]:
         evolution = start(folder / "w", data_set(folder), quiet, agents="rules:6", budget="20s")
         evolve(evolution, 1)
         fill(evolution, count)
-        tidy.GRACE = "now"  # else what the filling left would be counted
-        tidy.pack(evolution.workspace.lineage, 0)
+        lineage.GRACE = "now"  # else what the filling left would be counted
+        evolution.workspace.lineage.pack(0)
         before, births = cpu(), evolution.run.settled
         evolve(evolution, 1 + GENERATIONS)
-        found = {"ms of CPU a child": 1000 * (cpu() - before) / (evolution.run.settled - births)}
-        tidy.pack(evolution.workspace.lineage, 0)
+        child = 1000 * (cpu() - before) / (evolution.run.settled - births)
+        evolution.workspace.lineage.pack(0)
         taken = tidy.sizes(folder / "w")
-        found["KB each"] = (taken["git"] + taken["memory"]) / 1000 / len(evolution.memory.individuals)
-        return found | {f"{word}, s": seconds(command, folder) for word, command in COMMANDS.items()}
+        each = (taken["git"] + taken["memory"]) / 1000 / len(evolution.memory.individuals)
+        found = {"ms of CPU a child": f"{child:.0f}", "KB each": f"{each:.1f}"}
+        return found | {f"{word}, s (CPU)": seconds(command, folder) for word, command in COMMANDS.items()}
 
 
 if __name__ == "__main__":
@@ -72,4 +126,4 @@ if __name__ == "__main__":
     print(f"| individuals | {' | '.join(found[counts[0]])} |")
     print("| --- " * (1 + len(found[counts[0]])) + "|")
     for count, numbers in found.items():
-        print(f"| {count:,} | {' | '.join(f'{number:.2f}' for number in numbers.values())} |")
+        print(f"| {count:,} | {' | '.join(numbers.values())} |")

@@ -158,12 +158,7 @@ def thinner(evolution: Evolution, champion: Individual) -> Individual | None:
 
     In doubt is what is not known to help there, or known not to; of those, what helps most at the run's budget.
     """
-    effects = evolution.memory.effects()
-    doubtful = [
-        (idea, expected)
-        for idea, expected in sorted(doubts(evolution, champion), key=lambda one: one[1].short)
-        if idea.startswith("technique:") and (expected.long >= 0 or not effects.seen_long(idea))
-    ][: most(evolution.run.settled)]
+    doubtful = _doubtful(evolution, champion)
     if not doubtful:
         return None
     names = ", ".join(name_of(idea) for idea, _ in doubtful)
@@ -185,6 +180,22 @@ def thinner(evolution: Evolution, champion: Individual) -> Individual | None:
     measure(evolution, [Wanted(lighter, evolution.seeds("selection", 1)[0])])
     lighter = evolution.memory.individuals[lighter.id]
     return lighter if lighter.status is Status.TRAINED else None
+
+
+def _doubtful(evolution: Evolution, champion: Individual) -> list[tuple[str, Estimate]]:
+    """The techniques to try the champion without; chosen once, since the trials that follow change what is in doubt."""
+    memory = evolution.memory
+    found = sorted(doubts(evolution, champion), key=lambda one: one[1].short)
+    if champion.id not in evolution.run.doubted:
+        effects = memory.effects()
+        chosen = [
+            idea
+            for idea, expected in found
+            if idea.startswith("technique:") and (expected.long >= 0 or not effects.seen_long(idea))
+        ][: most(evolution.run.settled)]
+        memory.record(evolution.advanced(doubted={champion.id: tuple(chosen)}))
+    expected = dict(found)
+    return [(idea, expected[idea]) for idea in evolution.run.doubted[champion.id]]
 
 
 def name_of(idea: str) -> str:

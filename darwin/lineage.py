@@ -16,7 +16,7 @@ from git.exc import GitCommandError, InvalidGitRepositoryError, NoSuchPathError
 
 from darwin.errors import DarwinError, UsageError
 from darwin.memory.memory import Memory, move_refs
-from darwin.memory.notes import Entries, commit_text, store_object, store_tree
+from darwin.memory.notes import LINES, RECORDS, Entries, commit_text, store_object, store_tree
 from darwin.memory.records import Individual
 
 MAIN = "refs/heads/main"
@@ -29,6 +29,15 @@ EXCLUDED = (
     *("/damaged/", "/run.log*", "__pycache__/"),
 )
 """What git leaves alone in a workspace."""
+SAMPLED = ("17", "85", "c3", "f9")
+"""Folders of loose objects that are counted."""
+
+PACKS = 20
+"""Packs from which all are made one."""
+
+GRACE = "1.minute.ago"
+"""Objects that nothing refers to are left for so long: another git may be about to refer to them."""
+
 LARGEST_FILE = 1 << 20
 """Bytes; a larger file in a genome's folder is not a training script."""
 
@@ -265,6 +274,24 @@ class Lineage:
             self.repo.git.read_tree("--reset", "-u", memory.run.main)
             done.append("Checked out main, which a killed run had merged but not written to the folder.")
         return done
+
+    def pack(self, most: int) -> bool:
+        """Pack what is referred to and remove what no longer is (earlier states of the notes), where more than ``most``
+        objects are loose; True if so. Call with the workspace locked.
+
+        Their number is estimated from a few of the 256 folders they are spread over, as git itself does.
+        """
+        objects = Path(self.repo.common_dir) / "objects"
+        seen = [objects / name for name in SAMPLED if (objects / name).is_dir()]
+        if 256 // len(SAMPLED) * sum(1 for folder in seen for _ in folder.iterdir()) <= most:
+            return False
+        git = self.repo.git
+        git.reflog("expire", "--expire=now", RECORDS, LINES)
+        git.pack_refs("--all")
+        many = len(list((objects / "pack").glob("*.pack"))) >= PACKS
+        git.repack("-d", "-q", *(["-a"] if many else []))
+        git.prune(f"--expire={GRACE}")
+        return True
 
     def shows(self, commit: str) -> bool:
         """Whether the files beside ``.git`` are those of a commit."""

@@ -33,10 +33,11 @@ def resume(workspace: Workspace, events: Events) -> str | None:
     if memory.begun and memory.run.target is not None:
         run = memory.run
         born = sum(1 for i in memory.individuals.values() if i.ordinal > run.settled)
-        done.append(
-            f"Going on in generation {run.generation + 1} of {run.target}: {run.settled} scripts are settled"
-            + (f", {born} more are born." if born else ".")
-        )
+        where = f"in generation {run.generation + 1} of {run.target}"
+        if run.generation >= (run.target or 0):
+            where = f"at the end: all {run.target} generations are complete"
+        more = f", {born} more are born" if born else ""
+        done.append(f"Going on {where}; {run.settled} scripts are settled{more}.")
     if died is None:
         return " ".join(done) or None
     return " ".join([f"The last run was killed in its step {died}.", *done])

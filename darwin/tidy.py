@@ -8,19 +8,11 @@ from pathlib import Path
 
 from darwin.events import step
 from darwin.evolution import Evolution
-from darwin.lineage import Lineage
 from darwin.memory import Memory
-from darwin.memory.notes import LINES, RECORDS
 from darwin.memory.records import Individual
 
 LOOSE, LOOSE_AT_THE_END = 3000, 1000
 """Loose git objects from which they are packed, while a run goes on and when it ends."""
-
-PACKS = 20
-"""Packs from which all are made one."""
-
-GRACE = "1.minute.ago"
-"""Objects that nothing refers to are left for so long: another git may be about to refer to them."""
 
 MOST_ARTIFACTS = 64 << 20
 """Bytes of learning curves and logs from which curves are thinned out; transcripts of models are never touched."""
@@ -32,25 +24,8 @@ TRANSCRIPTS = "transcripts"
 def tidy(evolution: Evolution, at_the_end: bool = False) -> None:
     """Pack git and thin out artifacts where they have grown. Between two other steps: nothing is half written."""
     workspace = evolution.workspace
-    pack(workspace.lineage, LOOSE_AT_THE_END if at_the_end else LOOSE)
+    workspace.lineage.pack(LOOSE_AT_THE_END if at_the_end else LOOSE)
     thin_out(workspace.artifacts, workspace.memory)
-
-
-def pack(lineage: Lineage, most: int = LOOSE) -> bool:
-    """Pack what is referred to and remove what no longer is: earlier states of the notes. True if it was done.
-
-    The number of loose objects is estimated from one of the 256 folders they are spread over, as git itself does.
-    """
-    objects = Path(lineage.repo.common_dir) / "objects"
-    if 256 * sum(_count(objects / name) for name in ("17", "85", "c3", "f9")) / 4 <= most:
-        return False
-    git = lineage.repo.git
-    git.reflog("expire", "--expire=now", RECORDS, LINES)
-    git.pack_refs("--all")
-    many = len(list((objects / "pack").glob("*.pack"))) >= PACKS
-    git.repack("-d", "-q", *(["-a"] if many else []))
-    git.prune(f"--expire={GRACE}")
-    return True
 
 
 def kept(memory: Memory) -> set[str]:
@@ -110,7 +85,3 @@ def _size(path: Path) -> int:
         return path.lstat().st_blocks * 512
     except OSError:
         return 0
-
-
-def _count(folder: Path) -> int:
-    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0

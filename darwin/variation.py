@@ -179,13 +179,13 @@ def partners_of(
     """Whom to merge with a target, the most complementary first: by what its ideas would do to the target at the long
     horizon. Who would add nothing, only harm, or what makes a set of ideas that is known already, is left out."""
     has = has or features(individuals.values())
-    known = {frozenset(has[i.id].items()) for i in individuals.values()}
     mine, base = individuals[target], individuals[_first(individuals)]
     gain = (base.loss or 0.0) - (mine.loss if mine.loss is not None else math.inf)
     found = []
     for other in sorted(_trained(individuals), key=lambda i: i.rank)[:CANDIDATES]:
         brought = {idea: amount for idea, amount in has[other.id].items() if idea not in has[target]}
-        if not brought or frozenset({**has[target], **brought}.items()) in known:
+        together = {**has[target], **brought}
+        if not brought or any(together == other for other in has.values()):
             continue
         promise = effects.of(brought, has[target], gain).long
         if promise < 0:

@@ -167,7 +167,7 @@ def observations(
     known = {} if known is None else known
     has = has or features(individuals.values())
     base = next(iter(individuals.values()), None)
-    found = []
+    found, now = [], {}
     for individual in individuals.values():
         parent = individuals.get(individual.parents[0]) if individual.parents else None
         if base is None or parent is None or individual.status is not Status.TRAINED:
@@ -175,7 +175,10 @@ def observations(
         key = (individual.id, *((len(i.trials), len(i.earlier)) for i in (individual, parent, base)))
         if key not in known:
             known[key] = _observations(individual, (parent, base), base, has)
+        now[key] = known[key]
         found += known[key]
+    known.clear()
+    known.update(now)
     return found
 
 
@@ -236,11 +239,28 @@ def _by_seed(trials: Sequence[Trial], budget: str) -> dict[int, Trial]:
     }
 
 
+Groups = dict[tuple[str, ...], tuple[Vector, NDArray[np.float64]]]
+"""Mean and covariance of the weights of each group of columns, beforehand."""
+
+
+def _remembered(prior: Any, groups: Groups) -> Any:
+    def of(group: tuple[str, ...]) -> tuple[Vector, NDArray[np.float64]]:
+        if group not in groups:
+            groups[group] = prior(group)
+        return groups[group]
+
+    return of
+
+
 class Effects:
     """The posterior: what every idea is expected to do, from a prior and a run's observations."""
 
-    def __init__(self, priors: Mapping[str, Prior], observed: Sequence[Observation] = ()) -> None:
+    def __init__(
+        self, priors: Mapping[str, Prior], observed: Sequence[Observation] = (), groups: Groups | None = None
+    ) -> None:
+        """``groups`` keeps what follows from ``priors`` alone, for the next model of the same run."""
         self._priors = priors
+        groups = {} if groups is None else groups
         self._believed: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {}
         self.observed = tuple(observed)
         rows = _with_common_pairs([o.row for o in observed])
@@ -248,14 +268,14 @@ class Effects:
             rows,
             [o.difference for o in observed],
             [MISFIT**2 + LUCK**2 / o.seeds for o in observed],
-            self._prior_of,
+            _remembered(self._prior_of, groups),
         )
         timed = [o for o in observed if o.mfu is not None and o.horizon == 0]
         self._mfu = _Posterior(
             [_mfu_row(o.change) for o in timed],
             [o.mfu or 0.0 for o in timed],
             [MFU_LUCK**2] * len(timed),
-            self._mfu_prior,
+            _remembered(self._mfu_prior, groups),
         )
 
     def of(self, change: Change, had: Change | None = None, gain: float = 0.0) -> Estimate:

@@ -13,7 +13,7 @@ from git import Repo
 from git.exc import GitCommandError
 from pydantic import BaseModel
 
-from darwin.memory.effects import Effects, Observation, Prior, features, observations
+from darwin.memory.effects import Effects, Groups, Observation, Prior, features, observations
 from darwin.memory.errors import MemoryFault, NewerFormat, UnknownName
 from darwin.memory.expectations import calibration
 from darwin.memory.lessons import Known, distil, memory_of
@@ -74,6 +74,7 @@ class Memory:
         self._modelled: tuple[tuple[int, ...], Effects] = (), Effects({})
         self._features: dict[str, dict[str, float]] = {}
         self._attempts: Known = {}
+        self._groups: Groups = {}
         self._learnt: tuple[tuple[int, ...], tuple[Lesson, ...]] = (), ()
         self._observed: dict[Any, list[Observation]] = {}
         contents = self._notes.read()
@@ -112,17 +113,7 @@ class Memory:
         Raises:
             MemoryFault: git refused the transaction; nothing was changed.
         """
-        for record in records:
-            if isinstance(record, Individual):
-                self.individuals[record.id] = record
-                if record.verdict is not None:
-                    self.judged[record.id] = record
-            elif isinstance(record, Decision):
-                self.decisions[record.id] = record
-            elif isinstance(record, Request):
-                self.requests[record.id] = record
-            elif isinstance(record, Run):
-                self._run = record
+        self._take(records)
         touched = [r for r in records if isinstance(r, Individual)]
         touched += [self.individuals[r.id] for r in records if isinstance(r, Decision)]
         updates = self._notes.stage(
@@ -132,6 +123,21 @@ class Memory:
         move_refs(self._repo, {**updates, **(refs or {})})
         for record in records:
             self._store.put(_paths(record)[1], record)
+
+    def _take(self, records: Iterable[Record]) -> None:
+        for record in records:
+            if isinstance(record, Individual):
+                self.individuals[record.id] = record
+                if record.verdict is not None:
+                    self.judged[record.id] = record
+                else:
+                    self.judged.pop(record.id, None)
+            elif isinstance(record, Decision):
+                self.decisions[record.id] = record
+            elif isinstance(record, Request):
+                self.requests[record.id] = record
+            elif isinstance(record, Run):
+                self._run = record
 
     def keep_settings(self, texts: Mapping[str, str]) -> None:
         """Keep the workspace's files of settings beside the records, so that they can be written anew."""
@@ -220,7 +226,8 @@ class Memory:
         people = born.values()
         key = (len(born), sum(len(i.trials) for i in people), sum(len(i.earlier) for i in people))
         if key != self._modelled[0]:
-            self._modelled = key, Effects(self._priors(), observations(born, self._observed, self.features()))
+            observed = observations(born, self._observed, self.features())
+            self._modelled = key, Effects(self._priors(), observed, self._groups)
         return self._modelled[1]
 
     def prior_effects(self) -> Effects:

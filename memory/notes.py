@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from git import Repo
@@ -104,11 +105,12 @@ def store_object(repo: Repo, kind: str, data: bytes) -> str:
     folder = Path(repo.common_dir) / "objects" / name[:2]
     path = folder / name[2:]
     if not path.exists():
-        folder.mkdir(exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
         temporary = folder / f"tmp_obj_{os.getpid()}"  # git's name for it: git gc removes one that was left
         try:
             with temporary.open("wb") as file:
-                file.write(zlib.compress(whole))
+                file.write(zlib.compress(whole, 1))  # git packs it anew later
                 file.flush()
                 os.fsync(file.fileno())
             temporary.chmod(0o444)
@@ -121,11 +123,15 @@ def store_object(repo: Repo, kind: str, data: bytes) -> str:
 
 def store_tree(repo: Repo, entries: Entries) -> str:
     """Write a git tree and return its id. Git sorts folders as if their names ended in a slash."""
-    order = sorted(entries, key=lambda name: name + "/" if entries[name][0] == "40000" else name)
-    data = b"".join(
-        f"{entries[name][0]} {name}".encode() + b"\0" + bytes.fromhex(entries[name][1]) for name in order
-    )
-    return store_object(repo, "tree", data)
+    rows = sorted(_tree_row(name, *entry) for name, entry in entries.items())
+    return store_object(repo, "tree", b"".join(row for _, row in rows))
+
+
+@lru_cache(maxsize=1024)  # the records' tree has hundreds of folders, and a step changes one of them
+def _tree_row(name: str, mode: str, oid: str) -> tuple[bytes, bytes]:
+    """What an entry of a tree is sorted by, and the entry."""
+    order = name + "/" if mode == "40000" else name
+    return order.encode(), f"{mode} {name}\0".encode() + bytes.fromhex(oid)
 
 
 def commit_text(tree: str, parents: tuple[str, ...], author: str, committer: str, message: str) -> bytes:

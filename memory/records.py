@@ -426,6 +426,11 @@ class Run(Record):
         default=None,
         description="the champion whose doubtful techniques were tried without, at the larger budget",
     )
+    doubted: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="the champion that is being tried without some of its techniques -> which: the trials change what "
+        "is in doubt, and a killed run must go on with the same",
+    )
     test_uses: int = 0
     comparison: Comparison | None = None
     advice: tuple[Advice, ...] = ()

@@ -47,16 +47,11 @@ class Unwritten(Memory):
         self._priors = lambda: known
         self._modelled = (-1, -1), Effects({})
         self._observed, self._learnt, self._features = {}, ((), ()), {}
+        self.judged, self._attempts, self._groups = {}, {}, {}
 
     def record(self, *records: Any, refs: Mapping[str, str] | None = None) -> None:
         """Keep them."""
-        for record in records:
-            if isinstance(record, Run):
-                self._run = record
-            elif isinstance(record, Individual):
-                self.individuals[record.id] = record
-            else:
-                self.decisions[record.id] = record
+        self._take(records)
 
     def project_derived(self) -> int:
         """Nothing is written."""
@@ -83,6 +78,9 @@ class Unstored:
 
     def shows(self, commit: str) -> bool:
         return True
+
+    def pack(self, most: int) -> bool:
+        return False
 
 
 class Silent(Screen):

@@ -16,6 +16,15 @@ def data(clean_environment: Path, tmp_path: Path) -> Path:
     return data_set(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in a cache that all tests of a file share."""
+    folder = tmp_path_factory.mktemp("text")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DARWIN_CACHE", str(folder / "cache"))
+        return data_set(folder)
+
+
 @pytest.fixture
 def evolved(data: Path, tmp_path: Path) -> Evolution:
     evolution = start(tmp_path / "w", data, agents="rules:4", budget="20s")

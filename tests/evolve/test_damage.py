@@ -19,19 +19,11 @@ from darwin.memory import MemoryFault
 from darwin.memory.notes import RECORDS, Notes
 from darwin.workspace import locked, open_workspace
 from tests.evolve.killed import in_child, kill_at, run
-from tests.evolve.laboratory import data_set, start
+from tests.evolve.laboratory import start
 from tests.evolve.test_evolve import git, story
 
 GENERATIONS = 2
 CHILD = "memory/individuals/g001-ada-1.json"
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("text")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DARWIN_CACHE", str(folder / "cache"))
-        return data_set(folder)
 
 
 @pytest.fixture(scope="module")

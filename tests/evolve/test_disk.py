@@ -18,7 +18,6 @@ from darwin.memory import notes as notes_module
 from darwin.memory import store as store_module
 from darwin.workspace import open_workspace
 from tests.evolve.killed import run
-from tests.evolve.laboratory import data_set
 from tests.evolve.test_evolve import story
 
 GENERATIONS = 2
@@ -28,14 +27,6 @@ FIRST, MORE, LEAST = 600, 120, 3
 MEASURED = re.compile(r"^(g\d+-\w+-\d|g000-base) +perplexity ([\d.]+)", re.M)
 SENTENCE = "No space left on device"
 REMEDY = "What was said is kept: make room, then give the same command again."
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("text")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DARWIN_CACHE", str(folder / "cache"))
-        return data_set(folder)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ BYTES = 20_000
 @pytest.fixture
 def soaked(data, tmp_path, monkeypatch):
     """A finished long run, and the resident memory of this process after each generation."""
-    monkeypatch.setattr(tidy, "GRACE", "now")
+    monkeypatch.setattr("darwin.lineage.GRACE", "now")
     evolution = start(tmp_path / "w", data, agents="rules:2", approve="auto")
     resident: list[int] = []
     told = evolution.screen.generation
