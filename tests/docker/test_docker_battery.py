@@ -196,7 +196,7 @@ def test_what_is_left_for_the_next_phase_is_gone(dataset, shared, limits, neighb
         "        s = socket.socket(1, 1); s.bind(chr(0) + 'left'); s.listen(); time.sleep(99)\n    os._exit(0)"
     )
     look = (
-        "import glob, os, socket\n    found = [p for f in ('/tmp', '/dev/shm', '/dev/mqueue', '/box/*') for p in glob.glob(f + '/left')]\n"
+        "import glob, os, socket\n    found = [p for f in ('/tmp', '/dev/shm', '/dev/mqueue', '/box', '/box/*') for p in glob.glob(f + '/left')]\n"
         "    assert not found, found\n    assert sum(n.isdecimal() for n in os.listdir('/proc')) == 3, 'init, server, this'\n"
         "    try: socket.socket(1, 1).connect(chr(0) + 'left')\n    except OSError: return model.eval()\n    assert 0, 'a daemon'"
     )  # fmt: skip
