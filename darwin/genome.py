@@ -33,6 +33,11 @@ def extended(files: Mapping[str, bytes], names: Iterable[str]) -> dict[str, byte
     return whole
 
 
+def alike(files: Mapping[str, bytes], other: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The genome with the files that another one's contract names beside its own."""
+    return extended(files, Contract.parse(other[GENOME_FILE].decode()).files)
+
+
 def _naming(text: str, name: str) -> str:
     """The text of a genome.toml that names one more file, and says nothing else that is new."""
     before = Contract.parse(text)

@@ -55,7 +55,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
             children = screening.promoted(evolution, bear(evolution, births))
             measure(evolution, [Wanted(child, evolution.seeds("selection", 1)[0]) for child in children])
             look_twice(evolution, births)
-            requests.notice(evolution, children)
+            requests.notice(evolution, [evolution.memory.individuals[birth.id] for birth in births])
             analyse(evolution, children)
             settle(evolution, births)
             attend(evolution)

@@ -128,12 +128,7 @@ def deny(id: ID, workspace: options.Workspace = None, reason: Reason = "") -> No
     """
     opened = open_workspace(locate(workspace))
     request = answerable(opened.memory, id)
-    _rule(
-        opened,
-        Ruling(
-            request=request.id, state=State.DENIED, by=opened.lineage.person(), reason=safe(reason, LONGEST)
-        ),
-    )
+    _rule(opened, requests.ruling_on(opened, request, State.DENIED, safe(reason, LONGEST)))
 
 
 @app.command()
@@ -153,12 +148,7 @@ def answer(
     request = answerable(opened.memory, id)
     if not safe(text, LONGEST):
         raise UsageError("The answer is empty.")
-    _rule(
-        opened,
-        Ruling(
-            request=request.id, state=State.ANSWERED, by=opened.lineage.person(), reason=safe(text, LONGEST)
-        ),
-    )
+    _rule(opened, requests.ruling_on(opened, request, State.ANSWERED, safe(text, LONGEST)))
 
 
 def resolve(memory: Memory, name: str) -> Request:

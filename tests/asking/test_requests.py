@@ -13,8 +13,8 @@ from darwin.loop import evolve
 from darwin.memory.notes import RECORDS
 from darwin.memory.records import Expectation, Individual, Trial, TrialStatus
 from darwin.memory.requests import Kind, Ruling, State, Wish, filed, waiting
-from darwin.requests import checked, reminder
-from darwin.workspace import open_workspace
+from darwin.requests import RULINGS, checked, reminder, take_up
+from darwin.workspace import locked, open_workspace
 from tests.asking.conftest import wishing
 from tests.evolve import laboratory
 from tests.people.test_everyday import darwin
@@ -110,7 +110,7 @@ def test_what_was_denied_is_open_again_once_as_much_new_evidence_speaks_for_it()
     wish = lambda *evidence: EINOPS.model_copy(update={"evidence": evidence})  # noqa: E731
     request = filed(None, wish("c1", "c2", "nobody"), child(3), born)
     assert request.evidence == ("c1", "c2")
-    ruling = Ruling(request=request.id, state=State.DENIED, by="Eve", settled=4)
+    ruling = Ruling(request=request.id, number=1, state=State.DENIED, by="Eve", settled=4)
     denied = request.model_copy(update={"state": State.DENIED, "rulings": (ruling,)})
     assert filed(denied, wish("c2"), child(5), born) is None
     assert filed(denied, wish("c3"), child(5, "Alan"), born).state is State.DENIED, (
@@ -209,3 +209,26 @@ def test_a_wish_that_cannot_be_read_costs_nothing(asking):
 
 def replace_wanted(wanted: str) -> Wish:
     return OPTIM.model_copy(update={"wanted": wanted})
+
+
+def test_a_ruling_left_while_a_run_holds_the_workspace_is_carried_out_once(
+    asking, tmp_path, monkeypatch, capsys
+):
+    evolution, _ = asking(wishing(ada=EINOPS))
+    evolve(evolution, 1)
+    folder = tmp_path / "w"
+    with locked(folder):
+        assert darwin(monkeypatch, "requests", "deny", "package", "--reason", "no", "-C", folder) == 0
+    assert "The run that is going on carries it out" in capsys.readouterr().out
+    left = (folder / RULINGS / "package-einops.json").read_bytes()
+    memory = open_workspace(folder).memory
+    assert len(take_up(memory, folder)) == 1 and memory.requests["package-einops"].state is State.DENIED
+    (folder / RULINGS / "package-einops.json").write_bytes(
+        left
+    )  # a kill after the record, before the file went
+    assert take_up(memory, folder) == [] and len(memory.requests["package-einops"].rulings) == 1
+    (folder / RULINGS / "package-einops.json").write_bytes(left.replace(b'"no"', b'"never"'))
+    assert "answered meanwhile" in take_up(memory, folder)[0]
+    (folder / RULINGS / "torn.json").write_bytes(b"{")
+    assert "no ruling that can be read" in take_up(memory, folder)[0]
+    assert not list((folder / RULINGS).iterdir())

@@ -74,7 +74,7 @@ def test_a_lesson_of_generation_1_is_in_a_prompt_of_generation_2_and_the_record_
         assert {f"lesson:{f.id}" for f in cited} & shown
         prompts = " ".join(b["messages"][1]["content"] for b in server.requests)
         assert any(f.text in prompts for f in cited)
-        assert any(ref.startswith("prompt:researcher@1") for ref in shown)
+        assert any(ref.startswith("prompt:researcher@2") for ref in shown)
 
 
 def test_no_memory_takes_it_all_away(models, agents_file):
