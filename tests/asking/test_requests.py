@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from darwin.agents.inside.rules import at_limit
+from darwin.agents.rules import RulesAgent
 from darwin.errors import UsageError
 from darwin.loop import evolve
 from darwin.memory.notes import RECORDS
-from darwin.memory.records import Expectation, Individual, Trial, TrialStatus
+from darwin.memory.records import Expectation, Individual, Lesson, Trial, TrialStatus
 from darwin.memory.requests import Kind, Ruling, State, Wish, filed, waiting
 from darwin.requests import RULINGS, checked, reminder, take_up
 from darwin.workspace import locked, open_workspace
@@ -232,3 +234,22 @@ def test_a_ruling_left_while_a_run_holds_the_workspace_is_carried_out_once(
     (folder / RULINGS / "torn.json").write_bytes(b"{")
     assert "no ruling that can be read" in take_up(memory, folder)[0]
     assert not list((folder / RULINGS).iterdir())
+
+
+def test_a_setting_at_its_limit_becomes_a_request_for_twice_the_budget(asking):
+    def limited(task, proposal):
+        """What a rule-based agent answers where its program says that a setting is at its limit."""
+        lesson = Lesson(
+            id="setting:n_layer:up", effect=-0.04, mfu=0.0, tried=2, failed=0, contradicting=(),
+            supporting=("g000-base",),
+        )  # fmt: skip
+        answer = {"techniques": [], "settings": {}, "hypothesis": "", "at_limit": "n_layer"}
+        agent = RulesAgent(task.agent, task.temperament, ask=lambda _: answer)
+        return replace(proposal, wish=agent.propose(replace(task, lessons=(lesson,))).wish)
+
+    evolution, _ = asking(limited)
+    evolve(evolution, 1)
+    (request,) = evolution.memory.requests.values()
+    assert (request.id, request.wanted, request.evidence) == ("budget-40ktok", "40ktok", ("g000-base",))
+    assert len(request.askers) == 4 and all(a.expected.log_perplexity is not None for a in request.askings)
+    assert "n_layer helps by growing (2 trials) and is at its limit" in request.askings[0].reason
