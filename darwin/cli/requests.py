@@ -16,10 +16,7 @@ from darwin.screen import Screen, counted, safe
 from darwin.tables import outcome
 from darwin.workspace import Workspace, locate, open_workspace
 
-app = typer.Typer(
-    rich_markup_mode=None,
-    help="What agents ask for: data sets, packages, new files, layouts, budgets; grant it, deny it, or answer.",
-)
+app = typer.Typer(rich_markup_mode=None)
 
 ID = Annotated[str, typer.Argument(help="A request's id, or a unique beginning of one")]
 Reason = Annotated[str, typer.Option(help="Why; kept with the request, and told to the agents")]
@@ -27,10 +24,25 @@ LONGEST = 500
 
 
 @app.callback(invoke_without_command=True)
-def requests_(context: typer.Context) -> None:
-    """What agents ask for. Without a command: list what waits for an answer."""
+def requests_(
+    context: typer.Context, workspace: options.Workspace = None, json: options.Json = False
+) -> None:
+    """What agents ask for: grant it, deny it, or answer. Without a command: list what waits for an answer.
+
+    \b
+    Examples:
+      darwin requests
+      darwin requests grant budget-40s
+    """
     if context.invoked_subcommand is None:
-        list_(None, every=False, json=False)
+        list_(workspace, every=False, json=json)
+        return
+    source = context.get_parameter_source("workspace")
+    if source is not None and source.name == "COMMANDLINE":
+        command = context.invoked_subcommand
+        raise UsageError(
+            f"Write the workspace after the command: darwin requests {command} ... -C {workspace}"
+        )
 
 
 @app.command("list")

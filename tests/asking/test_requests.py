@@ -55,7 +55,7 @@ def test_wishes_become_requests_that_merge_and_change_no_birth(asking, tmp_path,
     assert reminder(loud.memory) == "2 requests of agents wait: darwin requests"
 
     capsys.readouterr()
-    assert darwin(monkeypatch, "requests", "list", "-C", tmp_path / "loud") == 0
+    assert darwin(monkeypatch, "requests", "-C", tmp_path / "loud") == 0
     said = capsys.readouterr().out
     assert said.index("package-einops") < said.index("file-optim.py"), "the most wanted first"
     assert "asked by 2 agents" in said and "expected -2.0 % perplexity" in said and "\x1b" not in said
@@ -67,6 +67,7 @@ def test_wishes_become_requests_that_merge_and_change_no_birth(asking, tmp_path,
         "Barbara, writing g001-barbara-1: the optimizer deserves a file [2J of its own"
         in capsys.readouterr().out
     )
+    assert darwin(monkeypatch, "requests", "-C", tmp_path / "loud", "list") == 2
     assert darwin(monkeypatch, "requests", "show", "nothing", "-C", tmp_path / "loud") == 2
     assert darwin(monkeypatch, "status", "-C", tmp_path / "loud") == 0
     assert "2 requests of agents wait: darwin requests" in capsys.readouterr().out
