@@ -45,6 +45,8 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
     """
     memory = evolution.memory
     memory.record(evolution.advanced(target=target))
+    if evolution.run.generation < target:
+        renew(evolution)
     noise.measure_noise(evolution)
     plan.announce(evolution, target)
     while evolution.run.generation < target and not _enough(evolution):
