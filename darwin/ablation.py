@@ -17,7 +17,7 @@ from darwin.agents.errors import EditError
 from darwin.agents.knowledge import techniques
 from darwin.agents.settings import change, numbers
 from darwin.evolution import Evolution
-from darwin.genome import evolvable
+from darwin.genome import alike, evolvable
 from darwin.lineage import individual_ref, text_files
 from darwin.measure import Wanted, budget_of, measure
 from darwin.memory.effects import Estimate
@@ -265,7 +265,7 @@ def _taken_out(evolution: Evolution, individual: Individual, idea: str, files: F
         before: Files | None = lineage.files(memory.individuals[where.parents[0]].commit)
     else:
         before = _undone(name, after)
-    return None if before is None else merge(files, after, before)
+    return None if before is None else merge(files, after, alike(before, after))
 
 
 def _undone(technique: str, files: Files) -> Files | None:

@@ -15,7 +15,7 @@ from darwin.briefing import brief
 from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
-from darwin.granted import module_of, room, script, used
+from darwin.granted import room, script, used
 from darwin.lineage import individual_ref, one_line
 from darwin.memory.effects import Effects, change_by
 from darwin.memory.feedback import rejected
@@ -108,7 +108,7 @@ def task_for(evolution: Evolution, birth: Birth, before: int, known: Outlook) ->
         rejected=rejected(memory.individuals, memory.decisions, before),
         requests=requests.told(memory, before),
         room=room(evolution.run),
-        packages=tuple(module_of(r) for r in granted(memory.requests, Kind.PACKAGE, before)),
+        packages=tuple(r.wanted.partition("==")[0] for r in granted(memory.requests, Kind.PACKAGE, before)),
         data=tuple(r.given for r in granted(memory.requests, Kind.DATASET, before)),
     )
 

@@ -9,10 +9,14 @@ from darwin.genome import evolvable, extended
 from darwin.layout import Move
 from darwin.lineage import individual_ref, population_refs, text_files
 from darwin.measure import LAYOUT, Wanted, measure
-from darwin.memory.records import Individual, TrialStatus
+from darwin.memory import Memory
+from darwin.memory.records import Individual, Trial
 from darwin.memory.requests import Kind, Request, State
 from darwin.requests import in_words
-from darwin.verdicts import find
+from darwin.screen import counted
+
+SEEDS = 2
+"""Seeds, of those that the parent was trained on, that a layout has to give the same losses on."""
 
 TOLERANCE = 1e-3
 """Nats by which losses may differ where equal runs are not equal to the last bit: on any device but a CPU."""
@@ -21,31 +25,28 @@ TOLERANCE = 1e-3
 def fulfil(evolution: Evolution) -> None:
     """Carry out the layouts that wait, on the best script of the population that each fits; once each."""
     memory = evolution.memory
-    for request in [r for r in memory.requests.values() if (r.kind, r.state) == (Kind.LAYOUT, State.GRANTED)]:
+    for request in layouts(memory):
         moved, problem = _moved(evolution, request)
         if moved is None:
             _end(evolution, request, State.FAILED, problem)
             continue
         parent = memory.individuals[moved.parents[0]]
-        seeds = [t.seed for t in parent.trials if _counts(t.split, t.budget, evolution)][:2]
-        measure(evolution, [Wanted(moved, seed) for seed in seeds])
+        wanted = {t.seed: t.loss for t in _trials(parent, evolution)[:SEEDS]}
+        measure(evolution, [Wanted(moved, seed) for seed in wanted])
         moved = memory.individuals[moved.id]
-        losses = [(_loss(i, seed, evolution) for i in (parent, moved)) for seed in seeds]
-        same = [(a, b) for a, b in losses if a is not None and b is not None]
-        exact = evolution.run.device == "cpu"
-        if len(same) == len(seeds) and all(a == b if exact else abs(a - b) <= TOLERANCE for a, b in same):
-            words = (
-                f"{moved.id} is {parent.id} with {request.given}, and has the same loss on {len(seeds)} seeds"
-            )
-            _end(evolution, request, State.DONE, words, moved)
+        found = {t.seed: t.loss for t in _trials(moved, evolution)}
+        if wanted and all(_equal(wanted[seed], found.get(seed), evolution) for seed in wanted):
+            words = f"{moved.id} is {parent.id} with {request.given}, and has the same loss"
+            _end(evolution, request, State.DONE, f"{words} on {counted(len(wanted), 'seed')}", moved)
         else:
-            found = ", ".join(f"{a:.6f} and {b:.6f}" for a, b in same) or moved.reason or "none"
-            _end(
-                evolution,
-                request,
-                State.FAILED,
-                f"{moved.id} does not give the losses of {parent.id}: {found}",
-            )
+            losses = ", ".join(f"{found.get(seed)} in place of {loss}" for seed, loss in wanted.items())
+            words = f"{moved.id} does not give the losses of {parent.id}: {moved.reason or losses}"
+            _end(evolution, request, State.FAILED, words)
+
+
+def layouts(memory: Memory) -> list[Request]:
+    """The granted layouts that were not tried yet."""
+    return [r for r in memory.requests.values() if (r.kind, r.state) == (Kind.LAYOUT, State.GRANTED)]
 
 
 def _moved(evolution: Evolution, request: Request) -> tuple[Individual | None, str]:
@@ -119,10 +120,13 @@ def _end(
     evolution.screen.say(in_words(ended), "bold")
 
 
-def _counts(split: str, budget: str, evolution: Evolution) -> bool:
-    return split == "val" and budget == evolution.run.budget
+def _trials(one: Individual, evolution: Evolution) -> list[Trial]:
+    """Its trials at the run's budget that came to a loss."""
+    budget = evolution.run.budget
+    return [t for t in one.trials if (t.split, t.budget) == ("val", budget) and t.loss is not None]
 
 
-def _loss(one: Individual, seed: int, evolution: Evolution) -> float | None:
-    trial = find(one.trials, seed, "val", evolution.run.budget)
-    return trial.loss if trial is not None and trial.status is TrialStatus.OK else None
+def _equal(one: float | None, other: float | None, evolution: Evolution) -> bool:
+    if one is None or other is None:
+        return False
+    return one == other if evolution.run.device == "cpu" else abs(one - other) <= TOLERANCE

@@ -95,8 +95,8 @@ def _tokens(path: Path, dataset: Dataset) -> Tokens:
     hits = known[order][at] == codes
     if len(codes) and hits.mean() < 1 - UNKNOWN:
         raise UsageError(f"{path}: the run's data have no token for {1 - hits.mean():.0%} of its characters.")
-    found: Tokens = order[at[hits]].astype(np.uint16)
-    return found
+    tokens: Tokens = order[at[hits]].astype(np.uint16)
+    return tokens
 
 
 def overlap(judged: Tokens, other: Tokens, context: int) -> float:

@@ -298,7 +298,8 @@ def _edit(
 def _change(lineage: Lineage, memory: Memory, contender: Individual) -> Change:
     """What merging would change. Files that a person has granted may come, and be named in the contract."""
     main, granted = memory.run.main, new_files(memory.requests)
-    before, after = (lineage.files(commit)[GENOME_FILE].decode() for commit in (main, contender.commit))
+    before = lineage.files(main)[GENOME_FILE].decode()
+    after = lineage.files(contender.commit).get(GENOME_FILE, b"").decode(errors="replace")
     allowed = {*Contract.parse(before).files, *granted}
     if before != after and only_names_more(before, after, granted):
         allowed.add(GENOME_FILE)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from darwin.errors import UsageError
 from darwin.lineage import GENOME_FILE, text_files
 from darwin.sandbox import Contract
+from darwin.sandbox.errors import ContractError
 
 NEW_FILE = b'"""A file of its own; nothing uses it yet."""\n'
 _FILES = re.compile(r"^(files\s*=\s*\[[^\]]*?)(,?\s*)\]", re.MULTILINE)
@@ -33,6 +34,11 @@ def extended(files: Mapping[str, bytes], names: Iterable[str]) -> dict[str, byte
     return whole
 
 
+def alike(files: Mapping[str, bytes], other: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The genome with the files that another one's contract names beside its own."""
+    return extended(files, Contract.parse(other[GENOME_FILE].decode()).files)
+
+
 def _naming(text: str, name: str) -> str:
     """The text of a genome.toml that names one more file, and says nothing else that is new."""
     before = Contract.parse(text)
@@ -48,10 +54,11 @@ def _naming(text: str, name: str) -> str:
 
 def only_names_more(before: str, after: str, allowed: Iterable[str]) -> bool:
     """Whether a genome.toml is another one with allowed files added, and not a byte besides."""
-    had = Contract.parse(before).files
-    added = [name for name in Contract.parse(after).files if name not in had]
-    if not set(added) <= set(allowed):
+    try:
+        had = Contract.parse(before).files
+        added = [name for name in Contract.parse(after).files if name not in had]
+        for name in added:
+            before = _naming(before, name)
+    except (ContractError, UsageError):
         return False
-    for name in added:
-        before = _naming(before, name)
-    return before == after
+    return before == after and set(added) <= set(allowed)

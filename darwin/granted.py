@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Mapping
 
 from darwin.genome import NEW_FILE, extended
@@ -59,7 +58,7 @@ def _uses(request: Request, before: Mapping[str, bytes], files: Mapping[str, byt
 
 def module_of(request: Request) -> str:
     """What a script imports of a package: what was asked for is a module's name wherever an import was missing."""
-    return re.split(r"[=\s]", request.wanted)[0].lower().replace("-", "_")
+    return request.wanted.partition("==")[0].lower().replace("-", "_")
 
 
 def _imports(files: Mapping[str, bytes]) -> set[str]:

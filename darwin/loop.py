@@ -48,6 +48,8 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
     """
     memory = evolution.memory
     memory.record(evolution.advanced(target=target))
+    if evolution.run.generation < target:
+        renew(evolution)
     noise.measure_noise(evolution)
     plan.announce(evolution, target)
     while evolution.run.generation < target and not _enough(evolution):
@@ -58,7 +60,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
             children = screening.promoted(evolution, bear(evolution, births))
             measure(evolution, [Wanted(child, evolution.seeds("selection", 1)[0]) for child in children])
             look_twice(evolution, births)
-            requests.notice(evolution, children)
+            requests.notice(evolution, [evolution.memory.individuals[birth.id] for birth in births])
             analyse(evolution, children)
             settle(evolution, births)
             attend(evolution)

@@ -40,7 +40,7 @@ def renew(evolution: Evolution) -> None:
         evolution.screen.say(
             f"The budget of every trial is {chosen.given} from now on; it was {run.budget}.", "bold"
         )
-    if run.budgets or waiting:
+    if evolution.run.budgets:
         _measure_again(evolution)
 
 

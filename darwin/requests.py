@@ -20,7 +20,7 @@ from darwin.errors import UsageError
 from darwin.evolution import Evolution
 from darwin.further import prepare
 from darwin.layout import Move
-from darwin.lineage import one_line
+from darwin.lineage import GENOME_FILE, one_line
 from darwin.memory import Memory
 from darwin.memory.memory import percent
 from darwin.memory.records import Individual, Run
@@ -141,9 +141,9 @@ def file(evolution: Evolution, child: Individual, *wishes: Wish) -> None:
 
 def notice(evolution: Evolution, children: Iterable[Individual]) -> None:
     """File what children failed for want of: an import that is missing is asked for by the child's author."""
-    for child in children:
-        known = evolution.memory.individuals[child.id]
-        errors = "\n".join((*known.repairs, *(trial.error or "" for trial in known.all_trials)))
+    for known in children:
+        trials = (*known.all_trials, *([known.screening] if known.screening else []))
+        errors = "\n".join((*known.repairs, *(trial.error or "" for trial in trials)))
         if known.author is None or "ModuleNotFoundError" not in errors:
             continue
         own = {Path(path).stem for path in evolution.workspace.lineage.files(known.commit)}
@@ -154,33 +154,44 @@ def notice(evolution: Evolution, children: Iterable[Individual]) -> None:
                 file(evolution, known, wish)
 
 
+def ruling_on(opened: Workspace, request: Request, state: State, reason: str) -> Ruling:
+    """The next thing said to a request, by the person whose git identity the workspace has."""
+    by, number = opened.lineage.person(), len(request.rulings) + 1
+    return Ruling(request=request.id, number=number, state=state, by=by, reason=reason)
+
+
 def grant(opened: Workspace, request: Request, use: str, reason: str, say: Callable[..., None]) -> Ruling:
     """The ruling that grants a request, with everything prepared that takes time. Raises UsageError."""
-    wanted, run = use or request.wanted, opened.memory.run
-    ruling = Ruling(request=request.id, state=State.GRANTED, by=opened.lineage.person(), reason=reason)
+    wanted, memory = use or request.wanted, opened.memory
+    contract = Contract.parse(opened.lineage.files(memory.run.main)[GENOME_FILE].decode())
+    found: dict[str, object]
     match request.kind:
         case Kind.FILE:
-            return ruling.model_copy(update={"given": file_name(wanted)})
+            found = {"given": file_name(wanted)}
+            if found["given"] in contract.files:
+                raise UsageError(f"{wanted} may be written already.")
         case Kind.BUDGET:
-            return ruling.model_copy(update={"given": larger_budget(wanted, run.budget)})
+            found = {"given": larger_budget(wanted, memory.run.budget)}
         case Kind.LAYOUT:
-            return ruling.model_copy(update={"given": layout(wanted)})
+            found = {"given": layout(wanted)}
         case Kind.DATASET:
-            return ruling.model_copy(update=_data(opened, request, use))
+            found = _data(opened, request, use, contract.context)
         case Kind.PACKAGE:
-            named, lock = packages.prepare(package_name(wanted), opened.config, opened.memory.requests, say)
-            return ruling.model_copy(update={"given": named, "lock": lock})
+            if list((opened.folder / RULINGS).glob("package-*.json")):
+                raise UsageError(
+                    "Another package was granted a moment ago. Wait until the run has taken it up."
+                )
+            named, lock = packages.prepare(package_name(wanted), opened.config, memory.requests, say)
+            found = {"given": named, "lock": lock}
+    return ruling_on(opened, request, State.GRANTED, reason).model_copy(update=found)
 
 
-def _data(opened: Workspace, request: Request, use: str) -> dict[str, str]:
+def _data(opened: Workspace, request: Request, use: str, context: int) -> dict[str, object]:
     if not use:
         raise UsageError(f"Say where the text is: darwin requests grant {request.id} --use FILE_OR_FOLDER")
-    contract = Contract.parse(opened.lineage.files(opened.memory.run.main)["genome.toml"].decode())
-    found = prepare(Path(use), Dataset.load(opened.config.data), contract.context)
+    found = prepare(Path(use), Dataset.load(opened.config.data), context)
     if any(found.name == other.given for other in granted(opened.memory.requests, Kind.DATASET)):
-        raise UsageError(
-            f"There is a data set {found.name} already. Call the file or folder by another name."
-        )
+        raise UsageError(f"There is a data set {found.name} already. Call this one by another name.")
     return {"given": found.name, "folder": str(found.folder), "digest": found.digest}
 
 
@@ -210,28 +221,31 @@ def take_up(memory: Memory, workspace: Path) -> list[str]:
 def _ruled(memory: Memory, ruling: Ruling) -> list[str]:
     request = memory.requests.get(ruling.request)
     ruling = ruling.model_copy(update={"settled": memory.run.settled})
-    if request is None or (request.ruling is not None and _same(request.ruling, ruling)):
+    if request is None:
         return []
-    if request.state in (State.GRANTED, State.DONE):
-        return [f"{request.id} was granted before; the later word changes nothing."]
-    state, outcome = ruling.state, ""
-    if state is State.GRANTED and request.kind in AT_ONCE:
-        state = State.DONE
-    ruled = request.model_copy(
-        update={"state": state, "rulings": (*request.rulings, ruling), "outcome": outcome}
-    )
-    if state is State.DONE:
+    if ruling.number <= len(
+        request.rulings
+    ):  # said before: carried out already, or by somebody else meanwhile
+        same = request.rulings[ruling.number - 1].model_copy(update={"settled": ruling.settled}) == ruling
+        return [] if same else [f"{request.id} was answered meanwhile; the later word changes nothing."]
+    at_once = ruling.state is State.GRANTED and request.kind in AT_ONCE
+    state = State.DONE if at_once else ruling.state
+    ruled = request.model_copy(update={"state": state, "rulings": (*request.rulings, ruling), "outcome": ""})
+    if at_once:
         ruled = ruled.model_copy(update={"outcome": AT_ONCE[request.kind](ruled)})
     memory.record(ruled)
     return [in_words(ruled)]
 
 
-def _same(one: Ruling, other: Ruling) -> bool:
-    return one.model_copy(update={"settled": other.settled}) == other
-
+AHEAD = {
+    Kind.BUDGET: "it holds from the next generation on",
+    Kind.LAYOUT: "the run tries it at its next step",
+}
+"""What is still to be done of the kinds that are granted before they are carried out."""
 
 AT_ONCE: dict[Kind, Callable[[Request], str]] = {
     Kind.FILE: lambda r: f"{r.given} may be written",
+    Kind.PACKAGE: lambda r: f"{r.given} can be imported",
     Kind.DATASET: lambda r: (
         f"{r.given}.bin lies beside train.bin, uint16 tokens of the same vocabulary to train on"
     ),
@@ -264,7 +278,7 @@ def in_words(request: Request) -> str:
     given = f" as {request.given}" if request.given != request.wanted else ""
     words = {
         State.OPEN: f"asked for by {', '.join(request.askers)}; it waits for an answer",
-        State.GRANTED: f"granted{given}{because}; it is being carried out",
+        State.GRANTED: f"granted{given}{because}; {AHEAD.get(request.kind, '')}",
         State.DONE: f"granted{because}: {request.outcome}",
         State.FAILED: f"granted{given}, but it could not be carried out: {request.outcome}",
         State.DENIED: f"denied{because}; ask again only with new evidence",

@@ -65,6 +65,7 @@ class Ruling(Record):
     """What a person said to a request; ``given`` is what was granted, as far as it is not what was asked for."""
 
     request: str
+    number: int = Field(description="1 for the first that was said to the request, 2 for the next")
     state: State = Field(description="granted, denied or answered")
     by: str = Field(description="the person's git identity")
     reason: str = ""

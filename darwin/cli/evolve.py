@@ -23,6 +23,7 @@ from darwin.config import Config, check, override, parse_duration, parse_generat
 from darwin.confinement import confined
 from darwin.errors import UsageError
 from darwin.evolution import Evolution
+from darwin.fulfil import layouts
 from darwin.gate import unjudged, waiting
 from darwin.headline import headline
 from darwin.loop import evolve as run_loop
@@ -263,8 +264,9 @@ def evolve(
 
 
 def _asked_for(evolution: Evolution) -> bool:
-    """Whether people have left anything to do: decisions to carry out, edits to judge."""
-    return bool(answers.posted(evolution.workspace.folder)[0] or unjudged(evolution.memory))
+    """Whether people have left anything to do: decisions to carry out, edits to judge, layouts to try."""
+    posted = answers.posted(evolution.workspace.folder)[0]
+    return bool(posted or unjudged(evolution.memory) or layouts(evolution.memory))
 
 
 @contextmanager

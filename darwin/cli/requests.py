@@ -16,10 +16,7 @@ from darwin.screen import Screen, counted, safe
 from darwin.tables import outcome
 from darwin.workspace import Workspace, locate, open_workspace
 
-app = typer.Typer(
-    rich_markup_mode=None,
-    help="What agents ask for: data sets, packages, new files, layouts, budgets; grant it, deny it, or answer.",
-)
+app = typer.Typer(rich_markup_mode=None)
 
 ID = Annotated[str, typer.Argument(help="A request's id, or a unique beginning of one")]
 Reason = Annotated[str, typer.Option(help="Why; kept with the request, and told to the agents")]
@@ -27,10 +24,25 @@ LONGEST = 500
 
 
 @app.callback(invoke_without_command=True)
-def requests_(context: typer.Context) -> None:
-    """What agents ask for. Without a command: list what waits for an answer."""
+def requests_(
+    context: typer.Context, workspace: options.Workspace = None, json: options.Json = False
+) -> None:
+    """What agents ask for: grant it, deny it, or answer. Without a command: list what waits for an answer.
+
+    \b
+    Examples:
+      darwin requests
+      darwin requests grant budget-40s
+    """
     if context.invoked_subcommand is None:
-        list_(None, every=False, json=False)
+        list_(workspace, every=False, json=json)
+        return
+    source = context.get_parameter_source("workspace")
+    if source is not None and source.name == "COMMANDLINE":
+        command = context.invoked_subcommand
+        raise UsageError(
+            f"Write the workspace after the command: darwin requests {command} ... -C {workspace}"
+        )
 
 
 @app.command("list")
@@ -128,12 +140,7 @@ def deny(id: ID, workspace: options.Workspace = None, reason: Reason = "") -> No
     """
     opened = open_workspace(locate(workspace))
     request = answerable(opened.memory, id)
-    _rule(
-        opened,
-        Ruling(
-            request=request.id, state=State.DENIED, by=opened.lineage.person(), reason=safe(reason, LONGEST)
-        ),
-    )
+    _rule(opened, requests.ruling_on(opened, request, State.DENIED, safe(reason, LONGEST)))
 
 
 @app.command()
@@ -153,12 +160,7 @@ def answer(
     request = answerable(opened.memory, id)
     if not safe(text, LONGEST):
         raise UsageError("The answer is empty.")
-    _rule(
-        opened,
-        Ruling(
-            request=request.id, state=State.ANSWERED, by=opened.lineage.person(), reason=safe(text, LONGEST)
-        ),
-    )
+    _rule(opened, requests.ruling_on(opened, request, State.ANSWERED, safe(text, LONGEST)))
 
 
 def resolve(memory: Memory, name: str) -> Request:

@@ -190,7 +190,7 @@ def test_a_step_moves_the_right_way_and_keeps_the_kind(name: str, factor: float)
 
 def test_with_nothing_to_choose_it_chooses_nothing() -> None:
     answer = rules.choose(question(techniques=[], settings={}))
-    assert answer == {"techniques": [], "settings": {}, "hypothesis": ""}
+    assert answer == {"techniques": [], "settings": {}, "hypothesis": "", "at_limit": None}
 
 
 def test_the_reason_names_what_was_known() -> None:

@@ -15,6 +15,7 @@ FILES = {
     [
         {"a.py": "def f(x):\n        return (2 *   x)\n", "b.toml": "a = 1\n"},
         dict(reversed(FILES.items())),
+        {**FILES, "c.py": '"""A file without code."""\n'},
     ],
 )
 def test_layout_comments_docstrings_and_order_do_not_count(same: dict[str, str]) -> None:
@@ -27,7 +28,7 @@ def test_layout_comments_docstrings_and_order_do_not_count(same: dict[str, str])
         {**FILES, "a.py": "def f(x):\n    return 3 * x\n"},
         {**FILES, "b.toml": "a = 1 \n"},
         {"c.py": FILES["a.py"], "b.toml": FILES["b.toml"]},
-        {**FILES, "c.py": ""},
+        {**FILES, "c.py": "x = 1\n"},
         {**FILES, "a.py": "def f(:"},
     ],
 )

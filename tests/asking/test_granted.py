@@ -78,6 +78,7 @@ def test_only_what_was_granted_may_come_with_the_contract():
     assert not only_names_more(before, after, {"optim.py"})
     assert not only_names_more(before, after.replace("context = 64", "context = 32"), {"optim.py", "data.py"})
     assert not only_names_more(before, after + "# more\n", {"optim.py", "data.py"})
+    assert not only_names_more(before, after.replace("[data]", "[date]"), {"optim.py", "data.py"})
     odd = {**base, "genome.toml": base["genome.toml"].replace(b"files = [", b"'files' = [")}
     with pytest.raises(UsageError, match="Add it by hand"):
         extended(odd, ["optim.py"])

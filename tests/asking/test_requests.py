@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from darwin.agents.inside.rules import at_limit
+from darwin.agents.rules import RulesAgent
 from darwin.errors import UsageError
 from darwin.loop import evolve
 from darwin.memory.notes import RECORDS
-from darwin.memory.records import Expectation, Individual, Trial, TrialStatus
+from darwin.memory.records import Expectation, Individual, Lesson, Trial, TrialStatus
 from darwin.memory.requests import Kind, Ruling, State, Wish, filed, waiting
-from darwin.requests import checked, reminder
-from darwin.workspace import open_workspace
+from darwin.requests import RULINGS, checked, reminder, take_up
+from darwin.workspace import locked, open_workspace
 from tests.asking.conftest import wishing
 from tests.evolve import laboratory
 from tests.people.test_everyday import darwin
@@ -53,7 +55,7 @@ def test_wishes_become_requests_that_merge_and_change_no_birth(asking, tmp_path,
     assert reminder(loud.memory) == "2 requests of agents wait: darwin requests"
 
     capsys.readouterr()
-    assert darwin(monkeypatch, "requests", "list", "-C", tmp_path / "loud") == 0
+    assert darwin(monkeypatch, "requests", "-C", tmp_path / "loud") == 0
     said = capsys.readouterr().out
     assert said.index("package-einops") < said.index("file-optim.py"), "the most wanted first"
     assert "asked by 2 agents" in said and "expected -2.0 % perplexity" in said and "\x1b" not in said
@@ -65,6 +67,7 @@ def test_wishes_become_requests_that_merge_and_change_no_birth(asking, tmp_path,
         "Barbara, writing g001-barbara-1: the optimizer deserves a file [2J of its own"
         in capsys.readouterr().out
     )
+    assert darwin(monkeypatch, "requests", "-C", tmp_path / "loud", "list") == 2
     assert darwin(monkeypatch, "requests", "show", "nothing", "-C", tmp_path / "loud") == 2
     assert darwin(monkeypatch, "status", "-C", tmp_path / "loud") == 0
     assert "2 requests of agents wait: darwin requests" in capsys.readouterr().out
@@ -110,7 +113,7 @@ def test_what_was_denied_is_open_again_once_as_much_new_evidence_speaks_for_it()
     wish = lambda *evidence: EINOPS.model_copy(update={"evidence": evidence})  # noqa: E731
     request = filed(None, wish("c1", "c2", "nobody"), child(3), born)
     assert request.evidence == ("c1", "c2")
-    ruling = Ruling(request=request.id, state=State.DENIED, by="Eve", settled=4)
+    ruling = Ruling(request=request.id, number=1, state=State.DENIED, by="Eve", settled=4)
     denied = request.model_copy(update={"state": State.DENIED, "rulings": (ruling,)})
     assert filed(denied, wish("c2"), child(5), born) is None
     assert filed(denied, wish("c3"), child(5, "Alan"), born).state is State.DENIED, (
@@ -209,3 +212,45 @@ def test_a_wish_that_cannot_be_read_costs_nothing(asking):
 
 def replace_wanted(wanted: str) -> Wish:
     return OPTIM.model_copy(update={"wanted": wanted})
+
+
+def test_a_ruling_left_while_a_run_holds_the_workspace_is_carried_out_once(
+    asking, tmp_path, monkeypatch, capsys
+):
+    evolution, _ = asking(wishing(ada=EINOPS))
+    evolve(evolution, 1)
+    folder = tmp_path / "w"
+    with locked(folder):
+        assert darwin(monkeypatch, "requests", "deny", "package", "--reason", "no", "-C", folder) == 0
+    assert "The run that is going on carries it out" in capsys.readouterr().out
+    left = (folder / RULINGS / "package-einops.json").read_bytes()
+    memory = open_workspace(folder).memory
+    assert len(take_up(memory, folder)) == 1 and memory.requests["package-einops"].state is State.DENIED
+    (folder / RULINGS / "package-einops.json").write_bytes(
+        left
+    )  # a kill after the record, before the file went
+    assert take_up(memory, folder) == [] and len(memory.requests["package-einops"].rulings) == 1
+    (folder / RULINGS / "package-einops.json").write_bytes(left.replace(b'"no"', b'"never"'))
+    assert "answered meanwhile" in take_up(memory, folder)[0]
+    (folder / RULINGS / "torn.json").write_bytes(b"{")
+    assert "no ruling that can be read" in take_up(memory, folder)[0]
+    assert not list((folder / RULINGS).iterdir())
+
+
+def test_a_setting_at_its_limit_becomes_a_request_for_twice_the_budget(asking):
+    def limited(task, proposal):
+        """What a rule-based agent answers where its program says that a setting is at its limit."""
+        lesson = Lesson(
+            id="setting:n_layer:up", effect=-0.04, mfu=0.0, tried=2, failed=0, contradicting=(),
+            supporting=("g000-base",),
+        )  # fmt: skip
+        answer = {"techniques": [], "settings": {}, "hypothesis": "", "at_limit": "n_layer"}
+        agent = RulesAgent(task.agent, task.temperament, ask=lambda _: answer)
+        return replace(proposal, wish=agent.propose(replace(task, lessons=(lesson,))).wish)
+
+    evolution, _ = asking(limited)
+    evolve(evolution, 1)
+    (request,) = evolution.memory.requests.values()
+    assert (request.id, request.wanted, request.evidence) == ("budget-40ktok", "40ktok", ("g000-base",))
+    assert len(request.askers) == 4 and all(a.expected.log_perplexity is not None for a in request.askings)
+    assert "n_layer helps by growing (2 trials) and is at its limit" in request.askings[0].reason
