@@ -126,7 +126,9 @@ class Lineage:
         try:
             return cls(Repo(folder))
         except (InvalidGitRepositoryError, NoSuchPathError) as error:
-            raise UsageError(f"{folder} is not a workspace: it has no git repository of its own.") from error
+            raise UsageError(
+                f"{folder} has no git repository that git can read. If it had one: darwin memory rebuild -C {folder}"
+            ) from error
 
     def tree(self, files: Mapping[str, bytes]) -> str:
         """Store files as a git tree and return its id: a genome's identity."""

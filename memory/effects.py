@@ -15,7 +15,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -408,8 +408,14 @@ def _row(change: Change, had: Change, gain: float, horizon: float) -> Row:
                 continue
             formed = after[one] * after[two] - had.get(one, 0.0) * had.get(two, 0.0)
             if formed:
-                row[(("pair", *sorted((one, two))), "z")] = formed * together
+                row[_pair(one, two)] = formed * together
     return row
+
+
+@cache  # one object for all rows: a long run has thousands of them
+def _pair(one: str, two: str) -> tuple[tuple[str, ...], str]:
+    """The column of two techniques together."""
+    return ("pair", *sorted((one, two))), "z"
 
 
 def _with_common_pairs(rows: list[Row]) -> list[Row]:
