@@ -11,9 +11,11 @@ from darwin.evolution import Evolution, purpose
 from darwin.memory.records import Individual, Run, Trial
 from darwin.sandbox.budget import LARGER, Budget, Unit
 from darwin.strategy import Strategy
+from darwin.tidy import LOOSE
 
-BYTES_PER_CHILD = 160_000
-"""Of git objects, notes and JSON on disk, measured over a default run; for the plan."""
+BYTES_PER_CHILD, PACKED_PER_CHILD = 160_000, 20_000
+"""Of git objects, notes and JSON on disk, measured over a default run; of a long one whose git is packed at most (6 to
+13 KB were measured)."""
 
 STARTING = 2.5
 """CPU seconds of a trial beside training and judging: importing torch, the smoke run, counting FLOPs."""
@@ -87,7 +89,8 @@ def announce(evolution: Evolution, target: int) -> None:
         check = f"at most, if there is a champion, its trials at {LARGER} x {run.budget}: "
         lines.insert(2, f"{check}{plan.larger_seconds:,.0f}")
     minutes = plan.seconds / 60 / config.workers
-    megabytes = plan.children * BYTES_PER_CHILD / 1e6
+    unpacked = LOOSE * 4096 + plan.children * PACKED_PER_CHILD
+    megabytes = min(plan.children * BYTES_PER_CHILD, unpacked) / 1e6
     evolution.screen.plan(lines, minutes, config.workers, megabytes)
 
 
