@@ -21,6 +21,9 @@ from darwin.sandbox.dataset import Dataset, Tokens
 RUN = 32
 """Tokens in a row that no script has by chance: of characters, half a line."""
 
+DISTINCT = 8
+"""Different tokens in such a run at the least: a row of dashes is nobody's text."""
+
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _FOREIGN = 0xFFFF  # a character that the data do not have: it belongs to no run
 _CHUNK = 1 << 22
@@ -39,7 +42,11 @@ def carries(files: Mapping[str, bytes], dataset: Dataset, most: int) -> str | No
         for name, content in files.items():
             for tokens in _sequences(content, dataset.meta.get("chars")):
                 found = np.isin(_grams(tokens), known).nonzero()[0]
-                if any(not _is_in(tokens[at : at + RUN], dataset.splits["train"]) for at in found[::RUN]):
+                runs = [tokens[at : at + RUN] for at in found[::RUN]]
+                if any(
+                    len(set(run.tolist())) >= DISTINCT and not _is_in(run, dataset.splits["train"])
+                    for run in runs
+                ):
                     return f"{name} carries text of the {split} split: {RUN} tokens in a row and more."
     return None
 

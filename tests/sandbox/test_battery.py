@@ -44,7 +44,7 @@ CASES = {
             "import signal\nfor number in set(signal.Signals) - {9, 19}: signal.signal(number, signal.SIG_IGN)\n"
             "while 1: pass"
         )},
-        "timed_out", "smoke", "more than the 2 CPU seconds",
+        "timed_out", "smoke", "more than the 1.5 CPU seconds",
     ),
     "prints without end": (
         {"train": settings("while 1: print('x' * 100)")},
