@@ -95,8 +95,8 @@ def _tokens(path: Path, dataset: Dataset) -> Tokens:
     hits = known[order][at] == codes
     if len(codes) and hits.mean() < 1 - UNKNOWN:
         raise UsageError(f"{path}: the run's data have no token for {1 - hits.mean():.0%} of its characters.")
-    tokens = order[at[hits]].astype(np.uint16)
-    return tokens
+    named: Tokens = order[at[hits]].astype(np.uint16)
+    return named
 
 
 def overlap(judged: Tokens, other: Tokens, context: int) -> float:
