@@ -16,7 +16,7 @@ from tests.evolve.laboratory import start
 from tests.evolve.test_evolve import git
 
 GENERATIONS = 200 if os.environ.get("DARWIN_ALL_FAULTS") else 24
-WARM = GENERATIONS // 4
+WARM = GENERATIONS // 2
 BYTES = 20_000
 """Of a workspace, for each individual, without artifacts."""
 
