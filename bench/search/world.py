@@ -43,7 +43,7 @@ class Unwritten(Memory):
     """Memory that lives in this process alone."""
 
     def __init__(self, known: Mapping[str, Prior]) -> None:
-        self.individuals, self.decisions, self._run = {}, {}, None
+        self.individuals, self.decisions, self.requests, self._run = {}, {}, {}, None
         self._priors = lambda: known
         self._modelled = (-1, -1), Effects({})
         self._observed, self._learnt, self._features = {}, ((), ()), {}
