@@ -24,7 +24,7 @@ evolve: $(STAMP)
 	$(BIN)/darwin evolve --generations 5 $(ARGS)
 
 test: $(DEV)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check

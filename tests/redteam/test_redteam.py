@@ -22,13 +22,11 @@ def arena(tmp_path_factory):
     sandbox.close()
 
 
-@pytest.mark.xdist_group("redteam")
 @pytest.mark.parametrize("name", [name for name, cheat in CHEATS.items() if cheat.process])
 def test_a_cheat_is_caught(arena, name):
     assert arena.caught(CHEATS[name]) is not None
 
 
-@pytest.mark.xdist_group("redteam")
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_oddity_passes(arena, name):
     trial = arena.run(HONEST[name], probes=4)[0]
