@@ -35,6 +35,7 @@ def rescue(folder: Path) -> list[str]:
     Raises:
         MemoryFault: records are lost for good (they are named), or were written by a newer darwin.
     """
+    folder = folder.resolve()  # git is asked from within it
     git = folder / ".git"
     said = [*_head(folder, git), *_config(folder, git), *_packed(folder, git), *_loose(folder, git)]
     said += _index(folder, git)

@@ -17,6 +17,7 @@ from darwin.cli.memory import check, rebuild
 from darwin.cli.read import status
 from darwin.memory import MemoryFault
 from darwin.memory.notes import RECORDS, Notes
+from darwin.rescue import rescue
 from darwin.workspace import locked, open_workspace
 from tests.evolve.killed import in_child, kill_at, run
 from tests.evolve.laboratory import start
@@ -279,3 +280,12 @@ def test_start_mends_before_it_opens(half, text, tmp_path):
     shutil.copytree(half, folder)
     garble(folder / ".git/HEAD")
     assert start(folder, text).run.generation == 1
+
+
+def test_nothing_is_called_damaged_in_a_sound_workspace_named_from_where_one_stands(
+    half, tmp_path, monkeypatch
+):
+    shutil.copytree(half, tmp_path / "w")
+    monkeypatch.chdir(tmp_path)
+    assert rescue(Path("w")) == []
+    assert not Path("w/damaged").exists()
