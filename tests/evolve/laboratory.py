@@ -47,12 +47,12 @@ PHASES = ("start", "smoke", "train", "probe", "judge")
 def evaluate(
     jobs: Sequence[Job], on_event: Callable[..., None] = lambda *told: None, **_: object
 ) -> Iterator[tuple[Job, Trial]]:
-    """Like ``darwin.sandbox.evaluate``, without training; a quarter of the genomes fail."""
+    """Like ``darwin.sandbox.evaluate``, without training; a quarter of the genomes that agents write fail."""
     for job in jobs:
         for phase in PHASES:
             on_event(job, {"event": "phase", "phase": phase})
         common = {"seed": job.seed, "split": job.split, "budget": job.budget, "tokens": job.tokens or 1000}
-        if planted(job.files) and not job.label.endswith("base"):
+        if planted(job.files) and not job.label.endswith("base") and "-edit" not in job.label:
             error = "Traceback (most recent call last):\nRuntimeError: planted"
             yield (
                 job,

@@ -279,7 +279,7 @@ def test_a_closed_terminal_leaves_the_decision_open(folder, editor, prompt):
 
 EDITORS = {
     "one that dies of Ctrl-C": "",
-    "one that traps it": "signal.signal(signal.SIGINT, lambda *_: print('still here', flush=True))",
+    "one that traps it": "signal.signal(signal.SIGINT, lambda *_: os.write(1, b'still here\\n'))",
 }
 
 
@@ -287,7 +287,8 @@ def in_the_editor(folder: Path, tmp_path: Path, kind: str) -> Person:
     """A person in an editor that writes their line once they press Enter."""
     path = tmp_path / "slow_editor"
     path.write_text(
-        f"#!{sys.executable} -I\nimport signal, sys\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n{EDITORS[kind]}\n"
+        f"#!{sys.executable} -I\nimport os, signal, sys\n"
+        f"signal.signal(signal.SIGINT, signal.SIG_DFL)\n{EDITORS[kind]}\n"
         "print('\\nthe editor is open', flush=True)\nsys.stdin.readline()\n"
         "open(sys.argv[1], 'a').write('# mine\\n')\n"
     )

@@ -250,7 +250,7 @@ TIME = {
     "train-on-after-the-end": Cheat(
         "leaves a daemon that trains on, unbilled, and swaps the checkpoint",
         (("train.py", SAVED, MORE + SAVED + "import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
-          "        for n in range(50):\n            more(20)\n            torch.save({'config': asdict(config), 'model': model.state_dict()}, '../out/next')\n"
+          "        for n in range(50):\n            more(1000)\n            torch.save({'config': asdict(config), 'model': model.state_dict()}, '../out/next')\n"
           "            os.replace('../out/next', '../out/ckpt.pt')\n    os._exit(0)\n"),), "nothing_there", granted=LONGER,
     ),
     "train-while-judged": Cheat(
