@@ -23,8 +23,9 @@ $(DEV): $(STAMP)
 evolve: $(STAMP)
 	$(BIN)/darwin evolve --generations 5 $(ARGS)
 
+# All cases of everything, as .ci/run has it: make test ARGS=--exhaustive
 test: $(DEV)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check

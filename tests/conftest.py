@@ -1,16 +1,56 @@
-"""A clean environment: no caller's settings, a cache and a git identity of the tests' own."""
+"""A clean environment for every test, and which tests run: ``--exhaustive`` runs those too that only .ci/run does.
+
+What is marked ``exhaustive`` repeats, over all cases, what an unmarked test shows of a few.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from darwin.sandbox import ProcessSandbox
 from tests import engine
+from tests.spare import SharedServers
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+DEAR_FIRST = ("docker/test_docker_evolve.py",)
+"""The files that take longest, begun first, so that no process is left alone with one at the end."""
+
+_LEFT = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--exhaustive", action="store_true", help="run what is marked exhaustive too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    places = {Path(__file__).parent / name: place for place, name in enumerate(DEAR_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+    if not config.getoption("exhaustive"):
+        left = [item for item in items if item.get_closest_marker("exhaustive")]
+        items[:] = [item for item in items if item not in left]
+        config.stash[_LEFT] = len(left)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a process of xdist's: it tells the one that prints
+        session.config.workeroutput["left"] = session.config.stash.get(_LEFT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[_LEFT] = node.workeroutput["left"]  # each collects all
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if left := config.stash.get(_LEFT, 0):
+        terminalreporter.write_line(f"{left} more with --exhaustive, as .ci/run has it.")
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +63,28 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("DARWIN_CACHE", str(home / "cache"))
     return home
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[SharedServers]:
+    """The real provider ``process``, but its servers stay, for as long as they live, for the next trial."""
+    servers = SharedServers(ProcessSandbox())
+    yield servers
+    servers.end()
+
+
+@pytest.fixture
+def warm(shared: SharedServers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that run trials as processes use ``shared`` servers."""
+    monkeypatch.setattr("darwin.confinement.ProcessSandbox", lambda: shared)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cuts() -> Iterator[None]:
+    """Tests kill processes, never the machine: what was written stays without waiting for the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,7 @@ from darwin.further import _load, overlap, prepare, with_further
 from darwin.loop import evolve
 from darwin.memory.records import TrialStatus
 from darwin.memory.requests import Kind, State, Wish
-from darwin.sandbox import Dataset, Job, Limits, ProcessSandbox
+from darwin.sandbox import Dataset, Job, Limits
 from darwin.sandbox.trials import run_trial
 from tests.asking.conftest import wishing
 from tests.people.test_everyday import darwin
@@ -35,7 +35,7 @@ def poems(tmp_path: Path) -> Path:
 
 
 def test_a_granted_data_set_is_offered_chosen_and_trained_on(
-    asking, data, tmp_path, poems, monkeypatch, capsys
+    asking, data, tmp_path, poems, shared, monkeypatch, capsys
 ):
     evolution, _ = asking(wishing(ada=POEMS, alan=POEMS))
     evolve(evolution, 1)
@@ -66,13 +66,9 @@ def test_a_granted_data_set_is_offered_chosen_and_trained_on(
     )
     files = {name: (ANCESTOR / name).read_bytes() for name in ("genome.toml", "model.py", "train.py")}
     both = edits.apply(mixing(["my_poems"])[0].edits, {"train.py": files["train.py"].decode()})
-    sandbox = ProcessSandbox()
-    try:
-        job = Job("x", {**files, "train.py": both["train.py"].encode()}, 1, 1536, "1536tok")
-        trial = run_trial(job, dataset, sandbox, 1e11, Limits())
-        alone = run_trial(job, Dataset.load(data), sandbox, 1e11, Limits())
-    finally:
-        sandbox.close()
+    job = Job("x", {**files, "train.py": both["train.py"].encode()}, 1, 1536, "1536tok")
+    trial = run_trial(job, dataset, shared, 1e11, Limits())
+    alone = run_trial(job, Dataset.load(data), shared, 1e11, Limits())
     assert (trial.status, trial.error) == (TrialStatus.OK, None)
     assert alone.status is TrialStatus.CRASHED and "my_poems.bin" in alone.error
 

@@ -14,16 +14,8 @@ import pytest
 from darwin.begin import ANCESTOR
 from darwin.loop import evolve
 from darwin.workspace import locked
+from tests.command import darwin
 from tests.evolve.laboratory import data_set, start
-
-DARWIN = [sys.executable, "-m", "darwin"]
-
-
-def darwin(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, **environment}
-    return subprocess.run(
-        [*DARWIN, *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +80,15 @@ def test_a_mistake_is_one_sentence_and_exit_code_2_and_changes_nothing(mistake, 
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_base_that_does_not_train_is_refused_with_its_last_lines(tmp_path):
+def test_it_is_a_program(tmp_path):
+    """What the other tests call in their own process."""
+    for command in ([sys.executable, "-m", "darwin"], [Path(sys.executable).with_name("darwin")]):
+        done = subprocess.run([*command, "evolve", "--nope"], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "No such option: --nope" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_base_that_does_not_train_is_refused_with_its_last_lines(warm, tmp_path):
     (tmp_path / "long.txt").write_text("to be or not to be\n" * 1000)
     genome_with(tmp_path, "print('before')\nraise RuntimeError('my base is broken')\n")
     done = darwin("evolve", "--genome", "genome", "--text", "long.txt", "--sandbox", "process", cwd=tmp_path)
@@ -212,7 +212,7 @@ def test_review_lists_and_decides_without_a_terminal(finished, tmp_path):
     assert darwin("review", "--reject", champion, cwd=tmp_path).returncode == 2
 
 
-def test_init_makes_a_workspace_whose_settings_can_be_edited(tmp_path):
+def test_init_makes_a_workspace_whose_settings_can_be_edited(warm, tmp_path):
     (tmp_path / "long.txt").write_text("to be or not to be\n" * 1000)
     done = darwin("init", "--text", "long.txt", "--agents", "rules:3", cwd=tmp_path)
     assert done.returncode == 0 and "darwin evolve" in done.stdout

@@ -8,7 +8,7 @@ from darwin.sandbox import ProcessSandbox
 from darwin.sandbox.trials import run_trial
 from tests import tiny
 from tests.engine import docker_sandbox, require_engine
-from tests.spare import SharedServer
+from tests.spare import SharedServers
 
 data_folder, dataset, limits = tiny.data_folder, tiny.dataset, tiny.limits  # fixtures
 
@@ -30,7 +30,7 @@ def sandbox():
 def shared(limits):
     """The real provider, but all trials share a container for as long as its server lives."""
     sandbox = docker_sandbox()
-    yield SharedServer(sandbox)
+    yield SharedServers(sandbox)
     sandbox.close()
 
 

@@ -25,8 +25,12 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return data_set(folder)
 
 
-@pytest.fixture
-def evolved(data: Path, tmp_path: Path) -> Evolution:
-    evolution = start(tmp_path / "w", data, agents="rules:4", budget="20s")
-    evolve(evolution, 3)
+@pytest.fixture(scope="package")
+def evolved(tmp_path_factory: pytest.TempPathFactory) -> Evolution:
+    """For reading only."""
+    folder = tmp_path_factory.mktemp("evolved")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DARWIN_CACHE", str(folder / "cache"))
+        evolution = start(folder / "w", data_set(folder), agents="rules:4", budget="20s")
+        evolve(evolution, 3)
     return evolution

@@ -23,11 +23,14 @@ from tests.evolve.test_evolve import git
 EDITS = {technique.id: technique.edits for technique in techniques()}
 
 
-@pytest.fixture
-def crossed(data, tmp_path, monkeypatch) -> Evolution:
-    monkeypatch.setattr(workspace, "priors", dict)  # whatever was measured of techniques, it happens the same
-    evolution = start(tmp_path / "w", data, agents="rules:4", budget="20s", approve="defer", seed=2)
-    evolve(evolution, 3)
+@pytest.fixture(scope="module")
+def crossed(text, tmp_path_factory) -> Evolution:
+    """Tests may add ablations to it."""
+    folder = tmp_path_factory.mktemp("crossed") / "w"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workspace, "priors", dict)  # whatever was measured of techniques, it happens the same
+        evolution = start(folder, text, agents="rules:4", budget="20s", approve="defer", seed=2)
+        evolve(evolution, 3)
     return evolution
 
 

@@ -22,6 +22,7 @@ from darwin.workspace import locked, open_workspace
 from tests.evolve.killed import in_child, kill_at, run
 from tests.evolve.laboratory import start
 from tests.evolve.test_evolve import git, story
+from tests.exhaustive import few
 
 GENERATIONS = 2
 CHILD = "memory/individuals/g001-ada-1.json"
@@ -145,10 +146,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "darwin.toml garbled": (in_file("darwin.toml", lambda p: p.write_bytes(b"\0" * 300)), "darwin.toml was damaged"),
     "darwin.toml missing": (in_file("darwin.toml", gone), "darwin.toml was damaged (it was missing)"),
 }  # fmt: skip
+ALWAYS = (
+    *("record file truncated", "record file missing", "run file garbled", "note garbled", "note missing"),
+    *("records ref garbled", "main missing", "packed refs garbled", "index garbled", "darwin.toml missing"),
+)
 ASIDE = ("damaged (kept as", "was damaged or no record")
 
 
-@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("kind", few(DAMAGES, *ALWAYS))
 def test_damage_is_named_set_aside_and_rebuilt_and_the_run_goes_on(half, whole, text, tmp_path, kind):
     act, words = DAMAGES[kind]
     folder = tmp_path / "w"

@@ -19,6 +19,7 @@ from darwin.memory import store as store_module
 from darwin.workspace import open_workspace
 from tests.evolve.killed import run
 from tests.evolve.test_evolve import story
+from tests.exhaustive import few
 
 GENERATIONS = 2
 FIRST, MORE, LEAST = 600, 120, 3
@@ -84,7 +85,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("kind", WRITES)
-@pytest.mark.parametrize("count", [1, 2, 7, 20])
+@pytest.mark.parametrize("count", few([1, 2, 7, 20], 7))
 def test_each_kind_of_write_may_find_the_disk_full(whole, text, tmp_path, kind, count):
     module, name = WRITES[kind]
     genuine, left = getattr(module, name), [count]

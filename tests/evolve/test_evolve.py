@@ -153,14 +153,13 @@ def test_different_seeds_give_different_evolutions(data, tmp_path):
     assert story(tmp_path / "a") != story(tmp_path / "b")
 
 
-def test_generations_in_two_parts_begin_as_those_in_one(data, tmp_path):
+def test_generations_in_two_parts_begin_as_those_in_one(evolved, data, tmp_path):
     """What the first part's closing has shown at the larger budget is known to the second part, so that may differ."""
-    evolve(start(tmp_path / "whole", data, agents="rules:4"), 3)
-    evolve(start(tmp_path / "parts", data, agents="rules:4"), 1)
+    evolve(start(tmp_path / "parts", data, agents="rules:4", budget="20s"), 1)
     parts = start(tmp_path / "parts", data)
     evolve(parts, 3)
     assert [c.generation for c in children(parts)] == [1] * 4 + [2] * 4 + [3] * 4
-    whole, again = story(tmp_path / "whole"), story(tmp_path / "parts")
+    whole, again = story(evolved.workspace.folder), story(tmp_path / "parts")
     first = [ref for ref in whole if "individuals/g001-" in ref or ref.endswith("g000-base")]
     assert len(first) == 5 and all(whole[ref] == again[ref] for ref in first)
 

@@ -15,7 +15,6 @@ from darwin.sandbox import Dataset, Job, Limits, ProcessSandbox, evaluate
 from darwin.screen import Screen
 from darwin.workspace import open_workspace
 from tests.evolve.test_evolve import git
-from tests.spare import SharedServer
 
 TINY = Path(__file__).parents[1] / "sandbox" / "tiny"
 LIMITS = Limits(
@@ -67,11 +66,10 @@ class Saboteur:
 
 
 @pytest.fixture(scope="module")
-def evolution(tmp_path_factory):
+def evolution(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("misbehaviour")
     text = folder / "text.txt"
     text.write_text("It was the best of times, it was the worst of times,\n" * 250)
-    shared = SharedServer(ProcessSandbox())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DARWIN_CACHE", str(folder / "cache"))
         config = Config(
@@ -84,8 +82,7 @@ def evolution(tmp_path_factory):
         )  # fmt: skip
         found.agents = {name: Saboteur(name) for name in DEEDS}
         evolve(found, 1)
-    yield found
-    shared.close()
+    return found
 
 
 def child_of(evolution, name: str):

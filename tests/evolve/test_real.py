@@ -1,4 +1,8 @@
-"""The whole command with real training: equal seeds, kill -9, and what a user finds afterwards."""
+"""The whole command with real training: equal seeds, kill -9, and what a user finds afterwards.
+
+Without ``--exhaustive`` it is run once, on servers that have run other tests' trials; kills are then those of
+test_resume.py alone, where nothing is trained.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,20 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
+from tests.command import darwin
 from tests.evolve.test_evolve import git, story
 
 OPTIONS = ["-g", "1", "--population", "2", "--budget", "2ktok", "--text", "text.txt", "--approve", "auto",
            "--control", "no-ablation"]  # fmt: skip
 
-MOMENTS = ("g000", "g000", "g001", "g0", "g0") if os.environ.get("DARWIN_ALL_FAULTS") else ("g001",)
+MOMENTS = ("g000", "g000", "g001", "g0", "g0")
 """Whose next trial has just been announced when the run is killed, one run after the other."""
 
 
-def command(workspace: str, *options: str) -> list[str]:
-    return [sys.executable, "-m", "darwin", "evolve", "-C", workspace, *OPTIONS, *options]
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "darwin", "evolve", "-C", "killed", *OPTIONS, *options]
 
 
 def losses(folder: Path) -> dict[str, list[float]]:
@@ -34,16 +40,27 @@ def servers_of(pid: int) -> list[psutil.Process]:
             and any("server.py" in a for a in p.info["cmdline"] or [])]  # fmt: skip
 
 
-def test_a_killed_run_ends_as_an_undisturbed_one_to_the_last_bit(tmp_path):
+@pytest.fixture
+def folder(warm, tmp_path) -> Path:
+    """Where an undisturbed run has made the workspace ``whole``."""
     (tmp_path / "text.txt").write_text("It was the best of times, it was the worst of times,\n" * 250)
-    whole = subprocess.run(command("whole"), cwd=tmp_path, capture_output=True, text=True)
+    whole = darwin("evolve", "-C", "whole", "--sandbox", "process", *OPTIONS, cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     assert "champion" in whole.stdout or "best, not proven" in whole.stdout
+    return tmp_path
 
+
+def test_children_are_written_trained_and_compared(folder):
+    found = losses(folder / "whole")
+    assert len(found) == 3 and all(trials for trials in found.values())
+    assert "g001-" in git(folder / "whole", "log", "--all", "--notes=darwin")
+
+
+@pytest.mark.exhaustive
+def test_a_killed_run_ends_as_an_undisturbed_one_to_the_last_bit(folder):
+    """In processes of its own, or in containers where an engine answers."""
     for moment in MOMENTS:
-        process = subprocess.Popen(
-            command("killed", "--workers", "2"), cwd=tmp_path, stdout=subprocess.PIPE, text=True
-        )
+        process = subprocess.Popen(command("--workers", "2"), cwd=folder, stdout=subprocess.PIPE, text=True)
         for line in process.stdout:
             if line.startswith(moment) and "perplexity" in line:
                 os.kill(process.pid, signal.SIGKILL)
@@ -53,8 +70,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one_to_the_last_bit(tmp_path):
         _, alive = psutil.wait_procs(servers_of(process.pid), timeout=60)
         assert not alive
 
-    again = subprocess.run(command("killed", "--workers", "1"), cwd=tmp_path, capture_output=True, text=True)
+    again = subprocess.run(command("--workers", "1"), cwd=folder, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert story(tmp_path / "killed") == story(tmp_path / "whole")
-    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
-    assert "g001-" in git(tmp_path / "killed", "log", "--all", "--notes=darwin")
+    assert story(folder / "killed") == story(folder / "whole")
+    assert losses(folder / "killed") == losses(folder / "whole")

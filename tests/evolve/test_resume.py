@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -19,9 +18,10 @@ from darwin.workspace import open_workspace
 from tests.evolve.killed import AGENTS, Point, kill_at, kills, run
 from tests.evolve.laboratory import start
 from tests.evolve.test_evolve import git, losses, story
+from tests.exhaustive import few
 
 GENERATIONS = 2
-CHAINS = range(5) if os.environ.get("DARWIN_ALL_FAULTS") else (0, 4)
+CHAINS = few(range(5), 4)
 """Of ten kills at random each, in one workspace; the last one kills in the middle of an ablation."""
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 from darwin import tidy
 from darwin.cli.read import log, status
@@ -10,8 +12,9 @@ from darwin.memory.records import Status
 from tests.evolve.killed import in_child
 
 
-def test_curves_of_those_nobody_looks_at_go_and_all_else_stays(evolved, monkeypatch):
-    memory, artifacts, run = evolved.memory, evolved.workspace.artifacts, evolved.run
+def test_curves_of_those_nobody_looks_at_go_and_all_else_stays(evolved, tmp_path, monkeypatch):
+    memory, run = evolved.memory, evolved.run
+    artifacts = Path(shutil.copytree(evolved.workspace.artifacts, tmp_path / "artifacts"))
     for one in memory.individuals:
         (artifacts / one).mkdir(exist_ok=True, parents=True)
         (artifacts / one / "curve-20s-1001.json").write_text("[[1, 2]]")

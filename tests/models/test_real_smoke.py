@@ -9,22 +9,21 @@ from darwin.births import bear
 from darwin.loop import next_births
 from darwin.memory.records import Status
 from darwin.noise import measure_noise
-from darwin.sandbox import Dataset, Limits, ProcessSandbox
+from darwin.sandbox import Dataset, Limits
 from darwin.sandbox.trials import run_smoke
 from tests.models.brain import Brain, data_of, role_of, texts
 from tests.models.scripted import ScriptedServer
 
 
-def test_the_engineer_gets_the_real_traceback(models, data):
+def test_the_engineer_gets_the_real_traceback(models, data, shared):
     with ScriptedServer(Brain(1)) as server, models(server, agents="openai:2") as run:
-        evolution, sandbox = run.evolution, ProcessSandbox()
+        evolution = run.evolution
         measure_noise(evolution)
         evolution.smoke = partial(
-            run_smoke, dataset=Dataset.load(Path(data)), sandbox=sandbox, limits=Limits()
+            run_smoke, dataset=Dataset.load(Path(data)), sandbox=shared, limits=Limits()
         )
         births = next_births(evolution, 1)[:1]
         child = bear(evolution, births)[0]
-        sandbox.close()
     engineer = next(b for b in server.requests if role_of(texts(b)[0]) == "engineer")
     error = data_of(texts(engineer)[1])["the error"]
     assert "Traceback (most recent call last)" in error and "train.py" in error

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.exhaustive import few
+
 BASE = Path(__file__).parents[2] / "nanogpt_base"
 SMALL = ["--n_layer=1", "--n_embd=32", "--block_size=16", "--batch_size=4", "--max_tokens=512"]
 
@@ -23,9 +25,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-B", "train.py", *arguments],
+        [sys.executable, "-B", *arguments],
         cwd=BASE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -33,35 +35,48 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+TWICE = """
+import runpy
+import sys
+
+out, *options = sys.argv[1:]
+for name, seed in (("other", 8), ("again", 7)):
+    sys.argv = ["train.py", f"--out_dir={out}/{name}", f"--seed={seed}", *options]
+    runpy.run_path("train.py", run_name="__main__")
+"""
+
+
 def test_one_thread_and_one_seed_repeat_to_the_bit(data: Path, tmp_path: Path) -> None:
-    def trained(out: Path, *more: str) -> tuple[str, list[str]]:
-        done = run(f"--data_dir={data}", f"--out_dir={out}", *SMALL, "--dropout=0.1", *more)
-        assert done.returncode == 0, done.stderr
+    """Also after a run of another seed in the same process."""
+    options = (f"--data_dir={data}", *SMALL, "--dropout=0.1")
+    alone = python("train.py", f"--out_dir={tmp_path / 'one'}", "--seed=7", *options)
+    twice = python("-c", TWICE, str(tmp_path), *options)
+    assert (alone.returncode, twice.returncode) == (0, 0), alone.stderr + twice.stderr
+
+    def written(name: str) -> tuple[str, list[str]]:
+        out = tmp_path / name
         checkpoint = hashlib.sha256((out / "ckpt.pt").read_bytes()).hexdigest()
         return checkpoint, (out / "metrics.jsonl").read_text().splitlines()
 
-    one = trained(tmp_path / "one", "--seed=7")
-    assert one == trained(tmp_path / "two", "--seed=7")
-    assert one[0] != trained(tmp_path / "three", "--seed=8")[0]
+    one = written("one")
+    assert one == written("again")
+    assert one[0] != written("other")[0]
     first, last = json.loads(one[1][0]), json.loads(one[1][-1])
     assert first.keys() == {"step", "tokens", "loss"}
     assert (first["step"], first["tokens"], last["step"], last["tokens"]) == (1, 64, 8, 512)
 
 
-@pytest.mark.parametrize(
-    ("argument", "sentence"),
-    [
-        (
-            "--lr=1",
-            'train.py does not know "--lr=1". Write --name=value, name one of data_dir, out_dir, seed, ',
-        ),
-        ("--n_layer=two", 'n_layer is of type int, which "two" is not.'),
-    ],
-)
-def test_an_unknown_setting_is_refused_with_a_sentence(argument: str, sentence: str) -> None:
-    done = run(argument)
+REFUSED = {
+    "--lr=1": 'train.py does not know "--lr=1". Write --name=value, name one of data_dir, out_dir, seed, ',
+    "--n_layer=two": 'n_layer is of type int, which "two" is not.',
+}
+
+
+@pytest.mark.parametrize("argument", few(REFUSED, "--lr=1"))
+def test_an_unknown_setting_is_refused_with_a_sentence(argument: str) -> None:
+    done = python("train.py", argument)
     assert done.returncode == 1
-    assert done.stderr.startswith(sentence)
+    assert done.stderr.startswith(REFUSED[argument])
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -99,12 +114,7 @@ assert torch.equal(before, one(tokens).detach())
 
 
 def test_the_model_keeps_its_promises(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", CHECKS, str(tmp_path / "ckpt.pt")],
-        cwd=BASE,
-        capture_output=True,
-        text=True,
-    )
+    done = python("-c", CHECKS, str(tmp_path / "ckpt.pt"))
     assert done.returncode == 0, done.stderr
 
 

@@ -15,7 +15,7 @@ from darwin.errors import UsageError
 from darwin.export import patch
 from darwin.loop import evolve
 from darwin.origin import ADAPTER, origin_in
-from darwin.sandbox import Contract, Dataset, Job, Limits, ProcessSandbox
+from darwin.sandbox import Contract, Dataset, Job, Limits
 from darwin.sandbox.trials import run_smoke
 from darwin.workspace import open_workspace
 from tests.evolve.laboratory import start
@@ -24,7 +24,7 @@ from tests.people.own_repository import FILES, SCRIPT, git, make
 
 
 @pytest.fixture
-def darwin(monkeypatch, capsys, tmp_path):
+def darwin(warm, monkeypatch, capsys, tmp_path):
     """``darwin(...)`` in a folder of its own: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
 
@@ -55,7 +55,9 @@ def facts(files: dict[str, bytes]) -> dict[str, object]:
     return {name: value for name, value in names.items() if name.isupper()}
 
 
-def test_a_repository_in_a_style_of_its_own_is_adopted_evolves_and_its_patch_applies(darwin, tmp_path):
+def test_a_repository_in_a_style_of_its_own_is_adopted_evolves_and_its_patch_applies(
+    darwin, shared, tmp_path
+):
     mine = make(tmp_path / "home/project")
     before = everything(mine)
     code, out, error = darwin(
@@ -89,9 +91,7 @@ def test_a_repository_in_a_style_of_its_own_is_adopted_evolves_and_its_patch_app
     assert children and all(i.settings or i.parents[1:] for i in children)
     chosen = max(children, key=lambda i: len(patch(lineage, memory.resolve("base"), i)))
 
-    sandbox = ProcessSandbox()
-    trial = run_smoke(Job("child", lineage.files(chosen.commit), 5, None, "4ktok"), data, sandbox, Limits())
-    sandbox.close()
+    trial = run_smoke(Job("child", lineage.files(chosen.commit), 5, None, "4ktok"), data, shared, Limits())
     assert trial.status == "ok", trial.error
 
     code, text, error = darwin("export", chosen.id, "--patch")

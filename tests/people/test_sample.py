@@ -13,7 +13,7 @@ from darwin.workspace import open_workspace
 
 
 @pytest.fixture
-def sample(folder, monkeypatch, capsys):
+def sample(folder, warm, monkeypatch, capsys):
     """``sample(...)``: exit code, standard output and standard error; trials are plain processes."""
     config = folder / "darwin.toml"
     config.write_text(config.read_text().replace('sandbox = "auto"', 'sandbox = "process"'))

@@ -1,4 +1,5 @@
-"""What a rewritten script may do wrong, run for real: each costs only its own trial, and the bill is kept."""
+"""What a rewritten script may do wrong, run for real: each costs only its own trial, and the bill is kept. Without
+``--exhaustive`` a few of each phase and status are run."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pytest
 
 from darwin.memory.records import TrialStatus
 from darwin.sandbox.trials import run_trial
+from tests.exhaustive import few
 from tests.tiny import TOKENS, job
 
 PEAK = 1e11
@@ -156,8 +158,19 @@ CASES = {
     ),
 }  # fmt: skip
 
+ALWAYS = (
+    *("crashes", "leaves early", "spins", "prints without end", "eats memory", "fills the disk"),
+    *(
+        "starts processes without end",
+        "learns NaN",
+        "links to a file of the host",
+        "gives a wrong shape to a batch",
+    ),
+    *("fails in front of the judge", "kills its server", "talks into the channel"),
+)
 
-@pytest.mark.parametrize("case", CASES)
+
+@pytest.mark.parametrize("case", few(CASES, *ALWAYS))
 def test_it_costs_only_itself(case, dataset, shared, limits):
     changes, status, phase, words = CASES[case]
     if "CPU seconds" in words:  # on a busy machine the wall would be reached first
