@@ -34,6 +34,17 @@ def box(sandbox):
     box.close()
 
 
+@pytest.fixture(scope="module")
+def other(sandbox):
+    """Opened by a caller who has a secret."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", "sk-secret")
+        box = sandbox.open("contract", LIMITS)
+        box.receive(LIMITS.start_wall_seconds)
+        yield box
+    box.close()
+
+
 def train(box, script: str, data: bytes = b"") -> tuple[dict, str]:
     """Run a script in the box; its report and its log."""
     content = script.encode()
@@ -88,15 +99,9 @@ def test_a_process_left_behind_does_not_outlive_its_phase(box):
     assert train(box, look)[1] == "True\n"
 
 
-def test_the_callers_environment_stays_outside(sandbox, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    box = sandbox.open("contract", LIMITS)
-    box.receive(LIMITS.start_wall_seconds)
-    assert (
-        "sk-secret"
-        not in train(box, "import os; print(dict(os.environ), open('/proc/self/environ').read())")[1]
-    )
-    box.close()
+def test_the_callers_environment_stays_outside(other):
+    look = "import os; print(dict(os.environ), open('/proc/self/environ').read())"
+    assert "sk-secret" not in train(other, look)[1]
 
 
 def test_cpu_seconds_grow_with_what_runs_inside(box):
@@ -119,25 +124,23 @@ def test_no_answer_in_time_is_told_from_a_lost_server(sandbox):
     assert box.cpu_seconds() > 0
 
 
-def test_closing_ends_what_another_thread_waits_for(sandbox):
-    box = sandbox.open("contract", LIMITS)
-    box.receive(LIMITS.start_wall_seconds)  # ready, and from now on silent
+def test_closing_ends_what_another_thread_waits_for(other):
     caught = []
 
     def wait():
         try:
-            box.receive(300)
+            other.receive(300)  # it says nothing unless it is asked
         except BoxLost as error:
             caught.append(error)
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    box.close()
+    other.close()
     waiting.join()
     assert len(caught) == 1
-    box.close()
+    other.close()
     with pytest.raises(BoxLost, match="was closed"):
-        box.send({"op": "put", "files": {}})
+        other.send({"op": "put", "files": {}})
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
