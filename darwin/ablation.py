@@ -16,6 +16,7 @@ from darwin.agents import edits, fingerprint
 from darwin.agents.errors import EditError
 from darwin.agents.knowledge import techniques
 from darwin.agents.settings import change, numbers
+from darwin.committed import committed
 from darwin.evolution import Evolution
 from darwin.genome import alike, evolvable
 from darwin.lineage import individual_ref, text_files
@@ -219,29 +220,19 @@ def without(evolution: Evolution, individual: Individual, ideas: Sequence[str]) 
     id, subject = f"{prefix}-{individual.id}", f"Take {' and '.join(map(name_of, ideas))} out"
     if id in memory.individuals:
         return memory.individuals[id]
-    ordinal = evolution.run.settled
-    commit, tree = lineage.commit(
+    child = committed(
+        lineage,
         files,
-        [individual.commit],
-        ordinal=ordinal,
-        author=None,
-        subject=subject,
+        [individual],
         body=[f"To see what it is worth in {individual.id}."],
-        trailers=[("Darwin-Operator", "ablation"), ("Darwin-Generation", str(individual.generation))],
-    )
-    child = Individual(
         id=id,
-        ordinal=ordinal,
+        ordinal=evolution.run.settled,
         generation=individual.generation,
-        commit=commit,
-        tree=tree,
-        code=code,
-        parents=(individual.id,),
         operator="ablation",
         subject=subject,
         without=tuple(ideas),
     )
-    memory.record(child, refs={individual_ref(id): commit})
+    memory.record(child, refs={individual_ref(id): child.commit})
     return child
 
 

@@ -14,12 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from darwin.agents import fingerprint, roster
+from darwin.agents import roster
 from darwin.agents.gateway import Gateway
 from darwin.agents.members import FILE as AGENTS
 from darwin.agents.members import Members
 from darwin.agents.members import read as read_members
 from darwin.agents.prompts import Prompts
+from darwin.committed import committed
 from darwin.config import FIXED, Config, save
 from darwin.confinement import Confinement, plain
 from darwin.curves import Curves
@@ -29,7 +30,6 @@ from darwin.events import FILE as RUN_LOG
 from darwin.events import Events
 from darwin.evolution import SEEDS, Evaluate, Evolution
 from darwin.further import with_further
-from darwin.genome import evolvable
 from darwin.keys import Keys
 from darwin.lineage import (
     MAIN,
@@ -103,28 +103,20 @@ def _give_name(work: Path, folder: Path) -> None:
 def _fill(folder: Path, config: Config, files: dict[str, bytes]) -> None:
     """The contents of a new workspace; it gets its name only when complete, so that a half-made one is never seen."""
     lineage = Lineage.create(folder)
-    commit, tree = lineage.commit(
+    base = committed(
+        lineage,
         files,
         [],
-        ordinal=0,
-        author=None,
-        subject="The base genome",
         body=["Every other script in this repository descends from this one."],
-        trailers=[("Darwin-Operator", "base"), ("Darwin-Generation", "0")],
-    )
-    base = Individual(
         id="g000-base",
         ordinal=0,
         generation=0,
-        commit=commit,
-        tree=tree,
-        code=fingerprint(evolvable(files)),
         operator="base",
         subject="The base genome",
     )
     memory = Memory(lineage.repo, folder / "memory")
-    memory.record(base, refs={MAIN: commit, individual_ref(base.id): commit})
-    lineage.check_out(None, commit)
+    memory.record(base, refs={MAIN: base.commit, individual_ref(base.id): base.commit})
+    lineage.check_out(None, base.commit)
     usual = Config()  # what was asked of one run is no setting of all of them
     lasting = replace(config, approve=usual.approve, patience=None, seconds=None)
     save(lasting, folder / CONFIG)
@@ -283,21 +275,23 @@ def begin(
 
     packages = Packages(confinement.provide)
 
+    def granted() -> dict[str, Any]:
+        """The data and the bounds that trials have by now."""
+        known = with_further(dataset, memory.requests)
+        return {"dataset": known, "limits": limits_for(memory.resolve("base"))}
+
     def evaluated(jobs: Sequence[Job]) -> Iterator[tuple[Job, Trial]]:
-        """Trials with what is granted by now: the budget's limits, the data, the packages."""
-        known, limits = with_further(dataset, memory.requests), limits_for(memory.resolve("base"))
         locked = packages.ready(memory.requests)
-        for job, trial in trials(jobs, dataset=known, peak_flops=run.peak_flops, limits=limits):
+        for job, trial in trials(jobs, peak_flops=run.peak_flops, **granted()):
             yield job, trial if locked is None else trial.model_copy(update={"packages": locked})
 
     def smoked(job: Job) -> Trial:
-        known, limits = with_further(dataset, memory.requests), limits_for(memory.resolve("base"))
         packages.ready(memory.requests)
-        return smoke(job, dataset=known, sandbox=sandbox, limits=limits, device=config.device)
+        return smoke(job, sandbox=sandbox, device=config.device, **granted())
 
     if confinement.provide is None and lock(memory.requests):
         screen.say("Packages were granted for containers: here scripts that import them fail.", "yellow")
-    with_further(dataset, memory.requests)  # what is gone is said before anything begins
+    granted()  # what is gone is said before anything begins
     return Evolution(
         workspace=workspace,
         agents={a.name: a for a in roster(members, confinement.launch, gateway, prompts)},

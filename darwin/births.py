@@ -12,6 +12,7 @@ from darwin.agents.chat import ASKED_AGAIN, ChatAgent
 from darwin.agents.knowledge import rivals
 from darwin.agents.settings import numbers
 from darwin.briefing import brief
+from darwin.committed import committed
 from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
@@ -266,28 +267,15 @@ def _commit(
         if expected.log_perplexity is not None
         else []
     )
-    commit, tree = lineage.commit(
+    return committed(
+        lineage,
         files,
-        [i.commit for i in (target, *partners)],
-        ordinal=birth.ordinal,
-        author=birth.author,
-        subject=proposal.subject,
+        (target, *partners),
+        agent=birth.author,
         body=[proposal.hypothesis, *outlook],
-        trailers=[
-            ("Darwin-Operator", operator),
-            ("Darwin-Owner", birth.owner),
-            ("Darwin-Generation", str(birth.generation)),
-            *(("Darwin-Technique", technique) for technique in proposal.techniques),
-        ],
-    )
-    return Individual(
         id=birth.id,
         ordinal=birth.ordinal,
         generation=birth.generation,
-        commit=commit,
-        tree=tree,
-        code=fingerprint(evolvable(files)),
-        parents=tuple(i.id for i in (target, *partners)),
         owner=birth.owner,
         author=birth.author,
         operator=operator,

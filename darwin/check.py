@@ -9,7 +9,7 @@ from git.exc import GitCommandError
 
 from darwin.lineage import Lineage, individual_ref, refs_of
 from darwin.memory import Memory, MemoryFault
-from darwin.memory.notes import LINES
+from darwin.memory.notes import LINES, RECORDS
 from darwin.workspace import Workspace
 
 
@@ -92,4 +92,4 @@ def _objects(lineage: Lineage) -> list[Problem]:
 
 def why_unreadable(error: MemoryFault | GitCommandError) -> Problem:
     """A workspace that cannot even be opened, as a problem."""
-    return Problem("record", "refs/notes/darwin-records", str(error).strip().splitlines()[-1])
+    return Problem("record", RECORDS, str(error).strip().splitlines()[-1])

@@ -53,7 +53,8 @@ def plain(gateway: Gateway | None = None) -> Confinement:
             return program
         return lambda task: program({**task, "gateway": str(folder)})
 
-    return Confinement(ProcessSandbox(), launch)
+    sandbox = ProcessSandbox()
+    return Confinement(sandbox, launch, cpu_seconds=sandbox.cpu_seconds)
 
 
 def recipe(base: str = Config.base_image, torch_index: str | None = None, cuda: bool = False) -> image.Recipe:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from darwin.agents import fingerprint
+from darwin.committed import committed
 from darwin.errors import UsageError
 from darwin.evolution import Evolution
-from darwin.genome import evolvable, extended
+from darwin.genome import extended
 from darwin.layout import Move
 from darwin.lineage import individual_ref, population_refs, text_files
 from darwin.measure import LAYOUT, Wanted, measure
-from darwin.memory import Memory
 from darwin.memory.records import Individual, Trial
-from darwin.memory.requests import Kind, Request, State
+from darwin.memory.requests import Kind, Request, State, pending
 from darwin.requests import in_words
 from darwin.screen import counted
 
@@ -25,7 +24,7 @@ TOLERANCE = 1e-3
 def fulfil(evolution: Evolution) -> None:
     """Carry out the layouts that wait, on the best script of the population that each fits; once each."""
     memory = evolution.memory
-    for request in layouts(memory):
+    for request in pending(memory.requests, Kind.LAYOUT):
         moved, problem = _moved(evolution, request)
         if moved is None:
             _end(evolution, request, State.FAILED, problem)
@@ -42,11 +41,6 @@ def fulfil(evolution: Evolution) -> None:
             losses = ", ".join(f"{found.get(seed)} in place of {loss}" for seed, loss in wanted.items())
             words = f"{moved.id} does not give the losses of {parent.id}: {moved.reason or losses}"
             _end(evolution, request, State.FAILED, words)
-
-
-def layouts(memory: Memory) -> list[Request]:
-    """The granted layouts that were not tried yet."""
-    return [r for r in memory.requests.values() if (r.kind, r.state) == (Kind.LAYOUT, State.GRANTED)]
 
 
 def _moved(evolution: Evolution, request: Request) -> tuple[Individual | None, str]:
@@ -79,31 +73,22 @@ def _recorded(
 ) -> Individual:
     memory, run = evolution.memory, evolution.run
     number = 1 + sum(i.operator == LAYOUT for i in memory.individuals.values())
-    commit, tree = evolution.workspace.lineage.commit(
+    moved = committed(
+        evolution.workspace.lineage,
         files,
-        [parent.commit],
-        ordinal=run.settled,
-        author=None,
-        subject=_subject(request),
+        [parent],
         body=[
             f"Asked for by {', '.join(request.askers)}, granted by {request.rulings[-1].by.partition(' <')[0]}."
         ],
-        trailers=[("Darwin-Operator", LAYOUT), ("Darwin-Generation", str(parent.generation))],
-    )
-    moved = Individual(
         id=f"layout{number}-{parent.id}",
         ordinal=run.settled,
         generation=parent.generation,
-        commit=commit,
-        tree=tree,
-        code=fingerprint(evolvable(files)),
-        parents=(parent.id,),
         owner=next(agent for agent, one in run.population.items() if one == parent.id),
         operator=LAYOUT,
         subject=_subject(request),
         requests=(request.id,),
     )
-    memory.record(moved, refs={individual_ref(moved.id): commit})
+    memory.record(moved, refs={individual_ref(moved.id): moved.commit})
     return moved
 
 

@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from darwin.errors import UsageError
 from darwin.memory.requests import Kind, Request, granted
@@ -18,6 +17,7 @@ from darwin.memory.store import write_atomically
 from darwin.prepare import cache_folder, read_text
 from darwin.sandbox import Dataset
 from darwin.sandbox.dataset import Tokens
+from darwin.sandbox.grams import grams
 
 MOST_TOKENS = 50_000_000
 """Tokens of a granted data set: 100 MB, which every trial gets a copy of."""
@@ -101,30 +101,8 @@ def _tokens(path: Path, dataset: Dataset) -> Tokens:
 
 def overlap(judged: Tokens, other: Tokens, context: int) -> float:
     """Share of the windows of ``context`` tokens in a judged split that stand in another text, word for word."""
-    mine, theirs = (_hashes(tokens, context) for tokens in (judged, other))
+    mine, theirs = (grams(tokens, context) for tokens in (judged, other))
     return float(np.isin(mine, theirs).mean()) if len(mine) and len(theirs) else 0.0
-
-
-def _hashes(tokens: Tokens, width: int) -> npt.NDArray[np.uint64]:
-    """A hash of each window of ``width`` tokens: a polynomial over 64 bits, built by doubling."""
-    base = np.uint64(0x9E3779B97F4A7C15)
-    found: npt.NDArray[np.uint64] = np.zeros(len(tokens) + 1, dtype=np.uint64)
-    part = tokens.astype(np.uint64) + np.uint64(1)
-    power, covered, bit = base, 0, 1
-    with np.errstate(over="ignore"):
-        while bit <= width:
-            if width & bit:
-                count = len(tokens) - covered - bit + 1
-                if count < 1:
-                    return found[:0]
-                found = found[:count] * power + part[covered : covered + count]
-                covered += bit
-            bit *= 2
-            if bit <= width:
-                half = bit // 2
-                part = part[:-half] * power + part[half:]
-                power = power * power
-    return found
 
 
 def with_further(dataset: Dataset, requests: Mapping[str, Request]) -> Dataset:

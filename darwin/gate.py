@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darwin import answers, changes, verdicts
-from darwin.agents import fingerprint
 from darwin.answers import Answer
 from darwin.changes import Change
+from darwin.committed import committed
 from darwin.errors import UsageError
 from darwin.genome import evolvable, only_names_more
 from darwin.granted import new_files
@@ -266,23 +266,14 @@ def _edit(
     number = 1 + sum(i.operator == EDIT and i.parents == (contender.id,) for i in memory.individuals.values())
     identifier = f"{contender.id}-edit{number}"
     subject = f"Edit {contender.id}" + (f": {decision.reason}" if decision.reason else "")
-    commit, tree = lineage.commit(
+    child = committed(
+        lineage,
         edited,
-        [contender.commit],
-        ordinal=run.settled,
-        author=None,
+        [contender],
         signature=decision.by,
-        subject=subject,
-        trailers=[("Darwin-Operator", EDIT), ("Darwin-Generation", str(contender.generation))],
-    )
-    child = Individual(
         id=identifier,
         ordinal=run.settled,
         generation=contender.generation,
-        commit=commit,
-        tree=tree,
-        code=fingerprint(evolvable(edited)),
-        parents=(contender.id,),
         owner=contender.author,
         author=decision.by,
         operator=EDIT,
@@ -290,7 +281,7 @@ def _edit(
         hypothesis=decision.reason,
     )
     decision = decision.model_copy(update={"edited": identifier})
-    memory.record(child, decision, run, refs={individual_ref(identifier): commit})
+    memory.record(child, decision, run, refs={individual_ref(identifier): child.commit})
     memory.project_derived()
     return decision
 

@@ -131,16 +131,19 @@ def with_trial(individual: Individual, trial: Trial, individuals: Mapping[str, I
         changes["superseded"] = (*individual.superseded, earlier)
     if individual.status is Status.BORN or (earlier is not None and earlier is individual.trials[0]):
         changes["status"] = _STATUS.get(trial.status, Status.FAILED)
-        if trial.status is TrialStatus.OK and trial.loss is not None and individual.parents:
-            near = {"parent": individuals[individual.parents[0]], "base": next(iter(individuals.values()))}
-            changes["delta"] = {
-                name: round(trial.loss - other.loss, 6)
-                for name, other in near.items()
-                if other.loss is not None
-            }
+        if trial.status is TrialStatus.OK and trial.loss is not None:
+            changes["delta"] = deltas(individual, trial.loss, individuals)
     if individual.status is Status.BORN or (individual.parents and trial.status is not TrialStatus.OK):
         changes |= _fallen(individual, trial)
     return individual.model_copy(update=changes)
+
+
+def deltas(individual: Individual, loss: float, individuals: Mapping[str, Individual]) -> dict[str, float]:
+    """What a loss is more than the parent's and the base's, in nats, as far as those have one."""
+    if not individual.parents:
+        return {}
+    near = {"parent": individuals[individual.parents[0]], "base": next(iter(individuals.values()))}
+    return {name: round(loss - other.loss, 6) for name, other in near.items() if other.loss is not None}
 
 
 def _fallen(individual: Individual, trial: Trial) -> dict[str, object]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from darwin.evolution import Evolution
 from darwin.lineage import population_refs
-from darwin.measure import Wanted, measure
+from darwin.measure import Wanted, deltas, measure
 from darwin.memory.records import Earlier, Individual
-from darwin.memory.requests import Kind, State
+from darwin.memory.requests import Kind, State, pending
 from darwin.noise import measure_noise
 from darwin.sandbox.budget import Budget
 from darwin.selection import survivors
@@ -20,7 +20,7 @@ from darwin.selection import survivors
 def renew(evolution: Evolution) -> None:
     """Begin the granted budget, if one waits; and bring up to it what a killed run left unmeasured."""
     run, memory = evolution.run, evolution.memory
-    waiting = [r for r in memory.requests.values() if (r.kind, r.state) == (Kind.BUDGET, State.GRANTED)]
+    waiting = pending(memory.requests, Kind.BUDGET)
     if waiting and run.settled == run.generation * len(run.population):
         chosen = max(waiting, key=lambda r: (Budget.parse(r.given).amount, r.id))
         outcome = f"the budget is {chosen.given} from generation {run.generation + 1} on, after {run.budget}"
@@ -72,11 +72,6 @@ def _measure_again(evolution: Evolution) -> None:
     measure(evolution, [Wanted(memory.individuals[one], seed) for one in wanted])
     for name in wanted:
         one = memory.individuals[name]
-        near = {"parent": memory.individuals[one.parents[0]], "base": evolution.base} if one.parents else {}
-        delta = {
-            key: round(one.loss - other.loss, 6)
-            for key, other in near.items()
-            if one.loss is not None and other.loss is not None
-        }
+        delta = {} if one.loss is None else deltas(one, one.loss, memory.individuals)
         if not one.delta.items() >= delta.items():
             memory.record(one.model_copy(update={"delta": {**one.delta, **delta}}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -46,14 +46,22 @@ def checked(wish: Wish, run: Run) -> Wish:
     wanted, reason = one_line(wish.wanted, LONGEST_WANTED), one_line(wish.reason, LONGEST_REASON)
     if not wanted or not reason:
         raise UsageError("A request says what is wanted, and why.")
-    form = {
-        Kind.BUDGET: lambda: larger_budget(wanted, run.budget),
-        Kind.FILE: lambda: file_name(wanted),
-        Kind.PACKAGE: lambda: package_name(wanted),
-        Kind.LAYOUT: lambda: layout(wanted),
-        Kind.DATASET: lambda: wanted,
-    }
-    return wish.model_copy(update={"wanted": form[wish.kind](), "reason": reason})
+    return wish.model_copy(update={"wanted": formed(wish.kind, wanted, run), "reason": reason})
+
+
+def formed(kind: Kind, wanted: str, run: Run) -> str:
+    """What is wanted, as its kind writes it. Raises UsageError for what means nothing."""
+    match kind:
+        case Kind.BUDGET:
+            return larger_budget(wanted, run.budget)
+        case Kind.FILE:
+            return file_name(wanted)
+        case Kind.PACKAGE:
+            return package_name(wanted)
+        case Kind.LAYOUT:
+            return layout(wanted)
+        case Kind.DATASET:
+            return wanted
 
 
 def larger_budget(text: str, present: str) -> str:
@@ -162,18 +170,13 @@ def ruling_on(opened: Workspace, request: Request, state: State, reason: str) ->
 
 def grant(opened: Workspace, request: Request, use: str, reason: str, say: Callable[..., None]) -> Ruling:
     """The ruling that grants a request, with everything prepared that takes time. Raises UsageError."""
-    wanted, memory = use or request.wanted, opened.memory
+    memory = opened.memory
     contract = Contract.parse(opened.lineage.files(memory.run.main)[GENOME_FILE].decode())
-    found: dict[str, object]
+    given = formed(request.kind, use or request.wanted, memory.run)
+    found: dict[str, object] = {"given": given}
     match request.kind:
-        case Kind.FILE:
-            found = {"given": file_name(wanted)}
-            if found["given"] in contract.files:
-                raise UsageError(f"{wanted} may be written already.")
-        case Kind.BUDGET:
-            found = {"given": larger_budget(wanted, memory.run.budget)}
-        case Kind.LAYOUT:
-            found = {"given": layout(wanted)}
+        case Kind.FILE if given in contract.files:
+            raise UsageError(f"{given} may be written already.")
         case Kind.DATASET:
             found = _data(opened, request, use, contract.context)
         case Kind.PACKAGE:
@@ -181,7 +184,7 @@ def grant(opened: Workspace, request: Request, use: str, reason: str, say: Calla
                 raise UsageError(
                     "Another package was granted a moment ago. Wait until the run has taken it up."
                 )
-            named, lock = packages.prepare(package_name(wanted), opened.config, memory.requests, say)
+            named, lock = packages.prepare(given, opened.config, memory.requests, say)
             found = {"given": named, "lock": lock}
     return ruling_on(opened, request, State.GRANTED, reason).model_copy(update=found)
 
@@ -300,8 +303,3 @@ def reminder(memory: Memory) -> str:
     """How many requests wait for a person, and the command; nothing where none does."""
     count = len(waiting(memory.requests))
     return f"{counted(count, 'request')} of agents wait{'s' * (count == 1)}: darwin requests" if count else ""
-
-
-def names(requests: Sequence[Request]) -> tuple[str, ...]:
-    """What was granted, by name."""
-    return tuple(request.given for request in requests)

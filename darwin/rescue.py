@@ -22,7 +22,6 @@ from darwin.memory.rescue import lost, restore
 from darwin.memory.store import set_aside
 from darwin.workspace import CONFIG
 
-HEAD = re.compile(rb"(ref: refs/\S+|[0-9a-f]{40})\n?")
 REF = re.compile(rb"(ref: refs/\S+|[0-9a-f]{40})\n?")
 PACKED = re.compile(rb"#.*|\^[0-9a-f]{40}|[0-9a-f]{40} refs/\S+")
 
@@ -57,7 +56,7 @@ def _records(repo: Repo, folder: Path) -> list[str]:
 
 def _head(folder: Path, git: Path) -> list[str]:
     head = git / "HEAD"
-    if head.is_file() and HEAD.fullmatch(head.read_bytes()):
+    if head.is_file() and REF.fullmatch(head.read_bytes()):
         return []
     kept = _aside(folder, head)
     head.write_text(f"ref: {MAIN}\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from darwin.answers import FOLDER as ANSWERS
 from darwin.events import Events
+from darwin.sandbox.owner import start_of
 from darwin.workspace import Workspace
 
 TEMPORARY = re.compile(r"\..+?\.(\d+)(\.[0-9a-f]{8})?|tmp_obj_(\d+)")
@@ -47,7 +48,7 @@ def sweep_unfinished(folder: Path) -> None:
     """Remove what a process that is gone had begun to make beside ``folder``, to give it that name when complete."""
     for path in folder.parent.glob(f".{folder.name}.*.new*"):
         number = path.name.removeprefix(f".{folder.name}.").partition(".")[0]
-        if number.isdigit() and not _is_alive(int(number)):
+        if number.isdigit() and start_of(int(number)) is None:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -59,21 +60,11 @@ def _temporaries(folder: Path) -> list[Path]:
     for path in (*objects, *written, *folder.glob(".darwin.toml.*")):
         match = TEMPORARY.fullmatch(path.name)
         number = int(match[1] or match[3]) if match else os.getpid()
-        if match and (number == os.getpid() or not _is_alive(number)):
+        if match and (number == os.getpid() or start_of(number) is None):
             found.append(path)
     return found
 
 
 def _removed(path: Path) -> bool:
     path.unlink(missing_ok=True)
-    return True
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     return True

@@ -10,6 +10,7 @@ from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.memory import Memory
 from darwin.memory.records import Individual
+from darwin.memory.store import DAMAGED
 
 LOOSE, LOOSE_AT_THE_END = 3000, 1000
 """Loose git objects from which they are packed, while a run goes on and when it ends."""
@@ -66,7 +67,7 @@ def sizes(folder: Path) -> dict[str, int]:
         "artifacts": sum(map(_size, _files(artifacts))),
         "transcripts": sum(map(_size, _files(artifacts / TRANSCRIPTS))),
         "run.log": sum(map(_size, folder.glob("run.log*"))),
-        "damaged": sum(map(_size, _files(folder / "damaged"))),
+        DAMAGED: sum(map(_size, _files(folder / DAMAGED))),
     }
 
 

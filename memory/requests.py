@@ -165,6 +165,11 @@ def granted(requests: Mapping[str, Request], kind: Kind, before: int | None = No
     return tuple(sorted(held, key=lambda r: (r.ruling.settled if r.ruling else 0, r.id)))
 
 
+def pending(requests: Mapping[str, Request], kind: Kind) -> list[Request]:
+    """What was granted of a kind and is still to be carried out."""
+    return [r for r in requests.values() if r.kind is kind and r.state is State.GRANTED]
+
+
 def waiting(requests: Mapping[str, Request]) -> tuple[Request, ...]:
     """The open requests, the most wanted first."""
     found = [r for r in requests.values() if r.state is State.OPEN]

@@ -17,7 +17,7 @@ from darwin.memory.errors import MemoryFault
 from darwin.memory.memory import move_refs
 from darwin.memory.notes import RECORDS, UNREADABLE, Notes, fanned, kind_of, refuse_newer
 from darwin.memory.records import Individual, Record
-from darwin.memory.store import set_aside
+from darwin.memory.store import DAMAGED, set_aside
 
 MOST_STATES = 100
 """Earlier states of the notes that a record is looked for in."""
@@ -60,7 +60,7 @@ def restore(repo: Repo, folder: Path) -> list[str]:
         if data is not None and _is_record(path, data):
             good[path] = data
             continue
-        aside = workspace / "damaged" / "notes" / path
+        aside = workspace / DAMAGED / "notes" / path
         aside.parent.mkdir(parents=True, exist_ok=True)
         aside.write_bytes(data or b"")
         _free(repo, workspace, oid)

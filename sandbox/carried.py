@@ -14,9 +14,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from darwin.sandbox.dataset import Dataset, Tokens
+from darwin.sandbox.grams import grams
 
 RUN = 32
 """Tokens in a row that no script has by chance: of characters, half a line."""
@@ -24,7 +24,6 @@ RUN = 32
 DISTINCT = 8
 """Different tokens in such a run at the least: a row of dashes is nobody's text."""
 
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _FOREIGN = 0xFFFF  # a character that the data do not have: it belongs to no run
 _CHUNK = 1 << 22
 _DECODERS: tuple[Callable[[bytes], bytes], ...] = (
@@ -38,10 +37,10 @@ def carries(files: Mapping[str, bytes], dataset: Dataset, most: int) -> str | No
     if size > most:
         return f"Its files have {size} bytes, more than the {most} allowed: a script is code, not data."
     for split in ("val", "test"):
-        known = _grams(dataset.splits[split])
+        known = grams(dataset.splits[split], RUN)
         for name, content in files.items():
             for tokens in _sequences(content, dataset.meta.get("chars")):
-                found = np.isin(_grams(tokens), known).nonzero()[0]
+                found = np.isin(grams(tokens, RUN), known).nonzero()[0]
                 runs = [tokens[at : at + RUN] for at in found[::RUN]]
                 if any(
                     len(set(run.tolist())) >= DISTINCT and not _is_in(run, dataset.splits["train"])
@@ -89,15 +88,6 @@ def _readings(value: str | bytes) -> Iterator[str]:
             yield decode(data).decode(errors="replace")
         except (ValueError, binascii.Error):
             continue
-
-
-def _grams(tokens: Tokens) -> NDArray[np.uint64]:
-    """A 64-bit number for each ``RUN`` tokens in a row, (N - RUN + 1,)."""
-    count = max(0, len(tokens) - RUN + 1)
-    found = np.zeros(count, dtype=np.uint64)
-    for offset in range(RUN):
-        found = found * _FACTOR + tokens[offset : offset + count] + np.uint64(1)
-    return found
 
 
 def _is_in(run: Tokens, tokens: Tokens) -> bool:

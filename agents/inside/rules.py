@@ -34,19 +34,9 @@ from typing import Any
 Idea = dict[str, Any]  # key, family, words, and either technique and conflicts, or setting and value
 
 WINDOWS = (
-    *(
-        "block_size",
-        "context_length",
-        "context_size",
-        "context",
-        "ctx_len",
-        "ctx",
-        "n_ctx",
-        "seq_len",
-        "seq_length",
-    ),
-    *("sequence_length", "max_seq_len", "max_seq_length", "window"),
-)
+    "block_size", "context_length", "context_size", "context", "ctx_len", "ctx", "n_ctx", "seq_len", "seq_length",
+    "sequence_length", "max_seq_len", "max_seq_length", "window",
+)  # fmt: skip
 """What scripts call the length of a window: none may be shorter than those it is judged on."""
 
 TEMPERAMENTS: dict[str, dict[str, Any]] = {

@@ -23,11 +23,11 @@ from darwin.config import Config, check, override, parse_duration, parse_generat
 from darwin.confinement import confined
 from darwin.errors import UsageError
 from darwin.evolution import Evolution
-from darwin.fulfil import layouts
 from darwin.gate import unjudged, waiting
 from darwin.headline import headline
 from darwin.loop import evolve as run_loop
 from darwin.memory.records import Comparison
+from darwin.memory.requests import Kind, pending
 from darwin.models import HINT, gateway_for
 from darwin.notify import END, FAILURE, Notifier
 from darwin.preview import preview
@@ -265,8 +265,8 @@ def evolve(
 
 def _asked_for(evolution: Evolution) -> bool:
     """Whether people have left anything to do: decisions to carry out, edits to judge, layouts to try."""
-    posted = answers.posted(evolution.workspace.folder)[0]
-    return bool(posted or unjudged(evolution.memory) or layouts(evolution.memory))
+    memory, posted = evolution.memory, answers.posted(evolution.workspace.folder)[0]
+    return bool(posted or unjudged(memory) or pending(memory.requests, Kind.LAYOUT))
 
 
 @contextmanager

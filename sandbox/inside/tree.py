@@ -17,6 +17,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MARKER = "DARWIN_BOX"
+"""Variable by which the host finds the processes of a box: the box's folder (``process`` alone)."""
+
 LINUX = sys.platform.startswith("linux")
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = resource.getpagesize()
@@ -26,6 +29,11 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
 def become_reaper() -> None:
     """Inherit every orphan of the tree, and let no candidate look into this process (Linux)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    hide()
+
+
+def hide() -> None:
+    """Let no candidate look into this process (Linux)."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
