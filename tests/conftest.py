@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from darwin.sandbox import ProcessSandbox
 from tests import engine
-from tests.spare import SharedServers
+from tests.spare import Lent, SharedServer
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
@@ -84,17 +84,23 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="session")
-def shared() -> Iterator[SharedServers]:
-    """The real provider ``process``, but its servers stay, for as long as they live, for the next trial."""
-    servers = SharedServers(ProcessSandbox())
-    yield servers
-    servers.end()
+def sandbox() -> Iterator[ProcessSandbox]:
+    """The real provider ``process``: a server for each trial."""
+    sandbox = ProcessSandbox()
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture(scope="session")
+def shared(sandbox: ProcessSandbox) -> SharedServer:
+    """The same, but all trials share a server for as long as it lives."""
+    return SharedServer(sandbox)
 
 
 @pytest.fixture
-def warm(shared: SharedServers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands that run trials as processes use ``shared`` servers."""
-    monkeypatch.setattr("darwin.confinement.ProcessSandbox", lambda: shared)
+def warm(sandbox: ProcessSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that run trials as processes use ``sandbox``, which has torch already."""
+    monkeypatch.setattr("darwin.confinement.ProcessSandbox", lambda: Lent(sandbox))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,56 +1,55 @@
-"""A provider for tests: trials one after another on servers that stay, so that torch is imported once for many.
+"""Providers for tests, so that torch is imported once: what they start is real.
 
-Everything but the start is real. A trial that loses its server loses it for itself: the next gets a new one.
+``SharedServer`` runs trials one after another on one server; a trial that loses it loses it for itself, and the next
+gets a new one.
 """
 
 from __future__ import annotations
 
-import threading
-
-from darwin.sandbox import Limits
+from darwin.sandbox import Limits, ProcessSandbox
 from darwin.sandbox.box import Box, Sandbox
 from darwin.sandbox.errors import BoxLost
 
 READY = {"event": "ready"}
 
 
-class SharedServers:
-    """As many servers as there were trials at a time. Closing it ends none, as its next user wants them; ``end``
-    does."""
+class Lent:
+    """A provider that stays open where its borrower closes it."""
 
-    name = "process"
-
-    def __init__(self, provider: Sandbox) -> None:
-        self._provider = provider
-        self._lock = threading.Lock()
-        self._free: list[Box] = []
-
-    def open(self, label: str, limits: Limits) -> Box:
-        with self._lock:
-            box = self._free.pop() if self._free else None
-        if box is None:
-            box = self._provider.open(label, limits)
-            box.receive(300)
-        return _View(box, self._take_back)
+    def __init__(self, provider: ProcessSandbox) -> None:
+        self.name, self.open, self.cpu_seconds = provider.name, provider.open, provider.cpu_seconds
 
     def close(self) -> None:
         pass
 
-    def end(self) -> None:
-        self._provider.close()
 
-    def _take_back(self, box: Box) -> None:
-        with self._lock:
-            self._free.append(box)
+class SharedServer:
+    name = "process"
+
+    def __init__(self, provider: Sandbox) -> None:
+        self._provider = provider
+        self._box: Box | None = None
+        self.started = 0
+
+    def open(self, label: str, limits: Limits) -> Box:
+        if self._box is None:
+            self._box = self._provider.open(label, limits)
+            self._box.receive(300)
+            self.started += 1
+        return _View(self)
+
+    def close(self) -> None:
+        self._provider.close()
 
 
 class _View:
     """One trial's share: says ready at once, starts its CPU bill at 0, and leaves the server running."""
 
-    def __init__(self, box: Box, take_back) -> None:
-        self._box, self._take_back = box, take_back
-        self._ready = self._closed = self._lost = False
-        self._before = box.cpu_seconds()
+    def __init__(self, shared: SharedServer) -> None:
+        assert shared._box is not None
+        self._shared, self._box = shared, shared._box
+        self._ready = False
+        self._before = self._box.cpu_seconds()
 
     def send(self, header, payload=b""):
         self._try(lambda: self._box.send(header, payload))
@@ -62,29 +61,15 @@ class _View:
         return self._try(lambda: self._box.receive(timeout))
 
     def cpu_seconds(self):
-        return self._after if self._closed else self._box.cpu_seconds() - self._before
+        return self._box.cpu_seconds() - self._before
 
     def close(self):
-        if self._closed:
-            return
-        self._after, self._closed = self.cpu_seconds(), True
-        if not self._lost and self._answers():
-            self._take_back(self._box)
-        else:
-            self._box.close()
-
-    def _answers(self) -> bool:
-        """Whether the server waits for a request; where a trial was left in the middle, something else comes."""
-        try:
-            self._box.send({"op": "put", "files": {}})
-            return self._box.receive(60)[0].get("event") == "ended"
-        except BoxLost:
-            return False
+        pass
 
     def _try(self, talk):
         try:
             return talk()
         except BoxLost:
-            self._lost = True
+            self._shared._box = None
             self._box.close()
             raise

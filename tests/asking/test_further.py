@@ -35,7 +35,7 @@ def poems(tmp_path: Path) -> Path:
 
 
 def test_a_granted_data_set_is_offered_chosen_and_trained_on(
-    asking, data, tmp_path, poems, shared, monkeypatch, capsys
+    asking, data, tmp_path, poems, sandbox, monkeypatch, capsys
 ):
     evolution, _ = asking(wishing(ada=POEMS, alan=POEMS))
     evolve(evolution, 1)
@@ -67,8 +67,8 @@ def test_a_granted_data_set_is_offered_chosen_and_trained_on(
     files = {name: (ANCESTOR / name).read_bytes() for name in ("genome.toml", "model.py", "train.py")}
     both = edits.apply(mixing(["my_poems"])[0].edits, {"train.py": files["train.py"].decode()})
     job = Job("x", {**files, "train.py": both["train.py"].encode()}, 1, 1536, "1536tok")
-    trial = run_trial(job, dataset, shared, 1e11, Limits())
-    alone = run_trial(job, Dataset.load(data), shared, 1e11, Limits())
+    trial = run_trial(job, dataset, sandbox, 1e11, Limits())
+    alone = run_trial(job, Dataset.load(data), sandbox, 1e11, Limits())
     assert (trial.status, trial.error) == (TrialStatus.OK, None)
     assert alone.status is TrialStatus.CRASHED and "my_poems.bin" in alone.error
 

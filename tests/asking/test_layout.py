@@ -106,12 +106,12 @@ def test_what_is_moved_is_whole_and_ideas_find_it_in_its_new_file():
         Move.parse(WISH.wanted).applied({**BASE, "blocks.py": ""})
 
 
-def test_a_layout_of_the_base_trains_to_the_same_loss_to_the_last_bit(data: Path, shared):
+def test_a_layout_of_the_base_trains_to_the_same_loss_to_the_last_bit(data: Path, sandbox):
     files = {name: (ANCESTOR / name).read_bytes() for name in ("genome.toml", "model.py", "train.py")}
     moved = {name: text.encode() for name, text in Move.parse(WISH.wanted).applied(BASE).items()}
     dataset = Dataset.load(data)
     trials = [
-        run_trial(Job("x", genome, 1, 3072, "3072tok"), dataset, shared, 1e11, Limits())
+        run_trial(Job("x", genome, 1, 3072, "3072tok"), dataset, sandbox, 1e11, Limits())
         for genome in (files, extended({**files, **moved}, ["blocks.py"]))
     ]
     assert [t.status for t in trials] == [TrialStatus.OK] * 2 and trials[0].loss == trials[1].loss

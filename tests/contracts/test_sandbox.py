@@ -20,9 +20,13 @@ BOUNDS = bounds(LIMITS, 20, "cpu", file_bytes=1 << 24, answer_bytes=1 << 20)
 
 @pytest.fixture(scope="module", params=PROVIDERS)
 def sandbox(request):
-    sandbox = PROVIDERS[request.param]()
-    yield sandbox
-    sandbox.close()
+    """Made and used by a caller who has a secret."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", "sk-secret")
+        sandbox = PROVIDERS[request.param]()
+        sandbox.open("contract", LIMITS).close()
+        yield sandbox
+        sandbox.close()
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +35,6 @@ def box(sandbox):
     header, payload = box.receive(LIMITS.start_wall_seconds)
     assert header["event"] == "ready" and payload == b""
     yield box
-    box.close()
-
-
-@pytest.fixture(scope="module")
-def other(sandbox):
-    """Opened by a caller who has a secret."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENAI_API_KEY", "sk-secret")
-        box = sandbox.open("contract", LIMITS)
-        box.receive(LIMITS.start_wall_seconds)
-        yield box
     box.close()
 
 
@@ -99,9 +92,15 @@ def test_a_process_left_behind_does_not_outlive_its_phase(box):
     assert train(box, look)[1] == "True\n"
 
 
-def test_the_callers_environment_stays_outside(other):
-    look = "import os; print(dict(os.environ), open('/proc/self/environ').read())"
-    assert "sk-secret" not in train(other, look)[1]
+def test_the_callers_environment_stays_outside(sandbox, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    box = sandbox.open("contract", LIMITS)
+    box.receive(LIMITS.start_wall_seconds)
+    assert (
+        "sk-secret"
+        not in train(box, "import os; print(dict(os.environ), open('/proc/self/environ').read())")[1]
+    )
+    box.close()
 
 
 def test_cpu_seconds_grow_with_what_runs_inside(box):
@@ -124,23 +123,25 @@ def test_no_answer_in_time_is_told_from_a_lost_server(sandbox):
     assert box.cpu_seconds() > 0
 
 
-def test_closing_ends_what_another_thread_waits_for(other):
+def test_closing_ends_what_another_thread_waits_for(sandbox):
+    box = sandbox.open("contract", LIMITS)
+    box.receive(LIMITS.start_wall_seconds)  # ready, and from now on silent
     caught = []
 
     def wait():
         try:
-            other.receive(300)  # it says nothing unless it is asked
+            box.receive(300)
         except BoxLost as error:
             caught.append(error)
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    other.close()
+    box.close()
     waiting.join()
     assert len(caught) == 1
-    other.close()
+    box.close()
     with pytest.raises(BoxLost, match="was closed"):
-        other.send({"op": "put", "files": {}})
+        box.send({"op": "put", "files": {}})
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

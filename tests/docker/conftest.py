@@ -8,7 +8,7 @@ from darwin.sandbox import ProcessSandbox
 from darwin.sandbox.trials import run_trial
 from tests import tiny
 from tests.engine import docker_sandbox, require_engine
-from tests.spare import SharedServers
+from tests.spare import SharedServer
 
 data_folder, dataset, limits = tiny.data_folder, tiny.dataset, tiny.limits  # fixtures
 
@@ -30,7 +30,7 @@ def sandbox():
 def shared(limits):
     """The real provider, but all trials share a container for as long as its server lives."""
     sandbox = docker_sandbox()
-    yield SharedServers(sandbox)
+    yield SharedServer(sandbox)
     sandbox.close()
 
 

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from darwin.sandbox import ProcessSandbox, engine
-from tests.command import darwin
-from tests.spare import SharedServers
+from darwin.sandbox import engine
 
 SECRET = "sk-of-the-caller-9f86d081884c7d65"
 OPTIONS = ["-g", "2", "--population", "2", "--budget", "2ktok", "--text", "text.txt", "--approve", "auto"]
@@ -36,7 +34,7 @@ def family(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def runs(client, tmp_path_factory):
-    """Both runs, that of ``process`` on servers that stay, and all that could be seen of the containers meanwhile."""
+    """Both runs, and all that could be seen of the containers from outside meanwhile."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "text.txt").write_text("It was the best of times, it was the worst of times,\n" * 250)
     environment = {
@@ -49,21 +47,17 @@ def runs(client, tmp_path_factory):
     proxies = {"proxies": {"default": {"httpProxy": f"http://eve:{SECRET}@proxy.invalid:1"}}}
     (folder / ".docker/config.json").write_text(json.dumps(proxies))
     seen: dict[str, str] = {}
-    command = [sys.executable, "-m", "darwin", "evolve", "-C", "docker", "--sandbox", "docker", *OPTIONS]
-    with (folder / "log").open("w") as log:
-        run = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-        while run.poll() is None:
-            look(client, run.pid, seen)
-            time.sleep(0.3)
-    said = (folder / "log").read_text()
-    assert run.returncode == 0, said
-    servers = SharedServers(ProcessSandbox())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("darwin.confinement.ProcessSandbox", lambda: servers)
-        done = darwin("evolve", "-C", "process", "--sandbox", "process", *OPTIONS, cwd=folder, **environment)
-    servers.end()
-    assert done.returncode == 0, done.stderr
-    return folder, seen, said
+    output = {}
+    for sandbox in ("docker", "process"):
+        command = [sys.executable, "-m", "darwin", "evolve", "-C", sandbox, "--sandbox", sandbox, *OPTIONS]
+        with (folder / f"{sandbox}.log").open("w") as log:
+            run = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+            while run.poll() is None and sandbox == "docker":
+                look(client, run.pid, seen)
+                time.sleep(0.3)
+            assert run.wait() == 0, (folder / f"{sandbox}.log").read_text()
+        output[sandbox] = (folder / f"{sandbox}.log").read_text()
+    return folder, seen, output
 
 
 def look(client, owner: int, seen: dict[str, str]) -> None:
@@ -84,11 +78,11 @@ def test_trees_and_losses_are_those_of_process_to_the_last_bit(runs):
 
 
 def test_every_agent_and_every_trial_has_a_container_of_its_own(runs):
-    _, seen, said = runs
+    _, seen, output = runs
     names = set(seen)
     assert {"darwin-docker-ada", "darwin-docker-alan"} <= names
     assert any("g000-base" in name for name in names) and any("g001-ada" in name for name in names)
-    assert "runs in a Docker container of its own" in said
+    assert "runs in a Docker container of its own" in output["docker"]
 
 
 def test_the_containers_are_as_hard_as_promised(runs):
@@ -103,10 +97,10 @@ def test_the_containers_are_as_hard_as_promised(runs):
 
 
 def test_no_secret_is_in_a_container_a_process_list_a_record_a_note_or_a_commit(runs):
-    folder, seen, said = runs
+    folder, seen, output = runs
     assert len(seen) > 4
     assert not [name for name, text in seen.items() if SECRET in text]
-    assert SECRET not in said + git(folder / "docker", "log", "--all", "-p", "--format=%B%n%N")
+    assert SECRET not in output["docker"] + git(folder / "docker", "log", "--all", "-p", "--format=%B%n%N")
     for ref in ("refs/notes/darwin", "refs/notes/darwin-records"):
         assert SECRET not in git(folder / "docker", "log", "-p", ref)
     for path in (folder / "docker").rglob("*"):

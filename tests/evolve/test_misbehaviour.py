@@ -11,7 +11,7 @@ from darwin.agents import Proposal
 from darwin.config import Config
 from darwin.loop import evolve
 from darwin.memory.records import Expectation, Status
-from darwin.sandbox import Dataset, Job, Limits, ProcessSandbox, evaluate
+from darwin.sandbox import Dataset, Job, Limits, evaluate
 from darwin.screen import Screen
 from darwin.workspace import open_workspace
 from tests.evolve.test_evolve import git
@@ -101,11 +101,10 @@ def test_a_misbehaving_child_fails_alone_and_is_kept_whole(evolution, name):
     assert words in (evolution.workspace.artifacts / child.id / f"trial-val-{trial.seed}.log").read_text()
 
 
-def test_its_neighbour_has_the_loss_it_has_when_trained_alone(evolution):
+def test_its_neighbour_has_the_loss_it_has_when_trained_alone(evolution, sandbox):
     grace, workspace, run = child_of(evolution, "Grace"), evolution.workspace, evolution.run
     job = Job("alone", workspace.lineage.files(grace.commit), grace.trials[0].seed, run.tokens, run.budget)
-    sandbox, dataset = ProcessSandbox(), Dataset.load(workspace.config.data)
+    dataset = Dataset.load(workspace.config.data)
     ((_, alone),) = evaluate([job], dataset, sandbox, workers=1, peak_flops=1e11, limits=LIMITS)
-    sandbox.close()
     assert grace.status is Status.TRAINED
     assert alone.loss == grace.loss

@@ -1,7 +1,6 @@
 """The whole command with real training: equal seeds, kill -9, and what a user finds afterwards.
 
-Without ``--exhaustive`` it is run once, on servers that have run other tests' trials; kills are then those of
-test_resume.py alone, where nothing is trained.
+Without ``--exhaustive`` it is run once; kills are then those of test_resume.py alone, where nothing is trained.
 """
 
 from __future__ import annotations

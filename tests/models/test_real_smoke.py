@@ -15,12 +15,12 @@ from tests.models.brain import Brain, data_of, role_of, texts
 from tests.models.scripted import ScriptedServer
 
 
-def test_the_engineer_gets_the_real_traceback(models, data, shared):
+def test_the_engineer_gets_the_real_traceback(models, data, sandbox):
     with ScriptedServer(Brain(1)) as server, models(server, agents="openai:2") as run:
         evolution = run.evolution
         measure_noise(evolution)
         evolution.smoke = partial(
-            run_smoke, dataset=Dataset.load(Path(data)), sandbox=shared, limits=Limits()
+            run_smoke, dataset=Dataset.load(Path(data)), sandbox=sandbox, limits=Limits()
         )
         births = next_births(evolution, 1)[:1]
         child = bear(evolution, births)[0]

@@ -56,7 +56,7 @@ def facts(files: dict[str, bytes]) -> dict[str, object]:
 
 
 def test_a_repository_in_a_style_of_its_own_is_adopted_evolves_and_its_patch_applies(
-    darwin, shared, tmp_path
+    darwin, sandbox, tmp_path
 ):
     mine = make(tmp_path / "home/project")
     before = everything(mine)
@@ -91,7 +91,7 @@ def test_a_repository_in_a_style_of_its_own_is_adopted_evolves_and_its_patch_app
     assert children and all(i.settings or i.parents[1:] for i in children)
     chosen = max(children, key=lambda i: len(patch(lineage, memory.resolve("base"), i)))
 
-    trial = run_smoke(Job("child", lineage.files(chosen.commit), 5, None, "4ktok"), data, shared, Limits())
+    trial = run_smoke(Job("child", lineage.files(chosen.commit), 5, None, "4ktok"), data, sandbox, Limits())
     assert trial.status == "ok", trial.error
 
     code, text, error = darwin("export", chosen.id, "--patch")

@@ -78,9 +78,9 @@ def test_the_loss_is_that_of_the_model_on_the_whole_split(dataset, trial, shared
     assert trial.loss == pytest.approx(expected.item(), abs=2e-5)
 
 
-def test_equal_seeds_are_equal_to_the_bit_whatever_the_number_of_workers(dataset, shared, limits, trial):
+def test_equal_seeds_are_equal_to_the_bit_whatever_the_number_of_workers(dataset, sandbox, limits, trial):
     jobs = [job("same"), job("seed", seed=2), job("salted", salt="g001-ada-1")]
-    results = evaluate(jobs, dataset, shared, workers=2, peak_flops=PEAK, limits=limits)
+    results = evaluate(jobs, dataset, sandbox, workers=2, peak_flops=PEAK, limits=limits)
     found = {done.label: result.loss for done, result in results}
     assert found["same"] == trial.loss
     assert len(set(found.values())) == 3
@@ -163,17 +163,17 @@ def test_our_own_failure_is_raised_once(dataset, limits):
         list(evaluate([job(), job()], dataset, Broken(), workers=2, peak_flops=PEAK, limits=limits))
 
 
-def test_a_trial_under_a_time_budget_is_repeated_from_its_record_to_the_bit(dataset, shared, limits):
+def test_a_trial_under_a_time_budget_is_repeated_from_its_record_to_the_bit(dataset, sandbox, limits):
     """The clock finds the tokens once; they are in the record, and from then on no clock is involved."""
-    pace = Pace(shared, tiny_files(), dataset, limits, None)
+    pace = Pace(sandbox, tiny_files(), dataset, limits, None)
     patient = replace(limits, train_cpu_seconds=20, least_wall_seconds=60)
     timed = replace(job("timed"), tokens=None, budget="0.5s")
-    first = run_trial(timed, dataset, shared, PEAK, patient, pace=pace)
+    first = run_trial(timed, dataset, sandbox, PEAK, patient, pace=pace)
     pace.close()
     if first.status is TrialStatus.OVER_BUDGET:
         pytest.skip("the machine is too busy for a budget of half a second")
     assert first.status is TrialStatus.OK and first.slowdown > 0 and pace.quiet > 0
-    again = run_trial(replace(timed, tokens=first.tokens), dataset, shared, PEAK, patient)
+    again = run_trial(replace(timed, tokens=first.tokens), dataset, sandbox, PEAK, patient)
     assert (again.loss, again.tokens) == (first.loss, first.tokens)
 
 
