@@ -71,11 +71,12 @@ def _verdict(case: Case) -> Text:
     words, style = OUTCOMES[verdict.outcome]
     sure = f"{100 * verdict.confidence:.2f}".rstrip("0").rstrip(".")
     text = f"{words} ({verdict.against}): {percent(verdict.effect)} perplexity"
+    seeds = f"{counted(len(verdict.seeds), 'paired seed')} (equal seeds, so their luck cancels)"
     if verdict.interval:
         low, high = (percent(bound) for bound in verdict.interval)
-        text += f" ({low.removesuffix(' %')} to {high})"
-    seeds = counted(len(verdict.seeds), "paired seed")
-    text += f"\n{sure} % sure of that range: {seeds} (equal seeds, so their luck cancels)"
+        text += f" ({low.removesuffix(' %')} to {high})\n{sure} % sure of that range: {seeds}"
+    else:
+        text += f"\n{seeds}"
     return Text(text + (f" ({safe(verdict.note)})" if verdict.note else ""), style=style)
 
 
@@ -172,7 +173,7 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
     count = len([t for t in contender.trials if t.status is TrialStatus.OK])
     yield (
         "Audits",
-        f"passed in {counted(count, 'trial')}: looks at no future, determinism, logits, limits",
+        f"passed in {counted(count, 'trial')}: no leaks, determinism, logits, limits",
     )
     yield ("Not tested", untested(case))
     if len(case.line) > 1:
