@@ -87,9 +87,9 @@ class ChatAgent:
     def repair(self, task: Task, broken: Proposal, error: str) -> Proposal:
         """As engineer: the proposal with its script mended, from the full error. Raises as ``propose`` does."""
         if self.member.style == "settings":
-            return self._settings(
-                task, "engineer", (f"With {_changed(broken)} the script fails: {end_of(error, 500)}",)
-            )
+            failed = f"With {_changed(broken)} the script fails: {end_of(error, 500)}"
+            mended = self._settings(task, "engineer", (failed,))
+            return replace(mended, wish=mended.wish or broken.wish)
         style = "file" if self.member.style == "file" else "diff"
         texts = [*broken.files.values(), error, *task.files.values(), broken.hypothesis, *task.told]
         word = mark(task.seed, texts)
@@ -279,7 +279,10 @@ class ChatAgent:
         messages, shown = self._settings_prompt(task, offered, told)
         answer = self._asked(
             task.child, role, messages,
-            {"changes": "changes", "hypothesis": "text", "expected_log_perplexity": "number"},
+            {
+                "changes": "changes", "hypothesis": "text", "expected_log_perplexity": "number",
+                "request": "request?",
+            },
             form="json", response_format=schema(offered),
         )  # fmt: skip
         files = dict(task.files)
@@ -299,7 +302,7 @@ class ChatAgent:
         self, task: Task, offered: Options, told: tuple[str, ...]
     ) -> tuple[list[dict[str, str]], tuple[str, ...]]:
         briefing = _briefing(task)
-        pieces = [s for s in sections(task, briefing) if s.priority in (1, 2, 4, 5)]
+        pieces = [s for s in sections(task, briefing) if s.priority in (1, 2, 3, 4, 5)]
         word = mark(task.seed, [*(i.text for s in pieces for i in s.items), *task.told, *told])
         system = self.prompts.fill("settings", mark=word, answer=self.prompts.fill("answer-settings"))
         listed = "\n".join(

@@ -8,9 +8,18 @@ from typing import Any
 
 from darwin.agents import settings
 from darwin.agents.agent import Number
+from darwin.memory.requests import Kind
 
 FACTORS = (0.25, 0.5, 0.7, 0.85, 1.2, 1.4, 2.0, 4.0)
 MOST = 24  # settings offered
+REQUEST = {
+    "type": "object", "additionalProperties": False, "required": ["kind", "wanted", "reason"],
+    "properties": {
+        "kind": {"enum": [str(kind) for kind in Kind]},
+        "wanted": {"type": "string", "maxLength": 60}, "reason": {"type": "string", "maxLength": 120},
+    },
+}  # fmt: skip
+"""What may be asked of people beside a change."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,10 @@ def options(files: Mapping[str, str], fixed: Iterable[str]) -> Options:
 
 
 def schema(offered: Options) -> dict[str, Any]:
-    """The response_format: one or two changes, each a setting with one of its values."""
+    """The response_format: one or two changes, each a setting with one of its values, and a request or null.
+
+    Every key is required and the request null where there is none, as the strict form of OpenAI wants it.
+    """
     kinds = [
         {
             "type": "object", "additionalProperties": False, "required": ["setting", "value"],
@@ -64,11 +76,12 @@ def schema(offered: Options) -> dict[str, Any]:
             "name": "settings", "strict": True,
             "schema": {
                 "type": "object", "additionalProperties": False,
-                "required": ["changes", "hypothesis", "expected_log_perplexity"],
+                "required": ["changes", "hypothesis", "expected_log_perplexity", "request"],
                 "properties": {
                     "changes": {"type": "array", "items": {"anyOf": kinds}, "minItems": 1, "maxItems": 2},
                     "hypothesis": {"type": "string", "maxLength": 300},
                     "expected_log_perplexity": {"enum": [-0.1, -0.05, -0.02, -0.01, 0.0]},
+                    "request": {"anyOf": [{"type": "null"}, REQUEST]},
                 },
             },
         },

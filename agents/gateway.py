@@ -115,6 +115,22 @@ class Gateway:
                 )
             self.stopped = reasons[0]
 
+    def roomy(self, prompt_tokens: Mapping[str, int], calls: int) -> bool:
+        """Whether every limit leaves room for so many whole calls of each of these agents together."""
+        taken: list[tuple[str, Usage]] = []
+        try:
+            for agent, prompt in prompt_tokens.items():
+                call = _most(self._seats[agent], prompt, self._seats[agent].answer_tokens)
+                taken.append((agent, sum([call] * calls, Usage())))
+                self.ledger.reserve(*taken[-1])
+        except LimitReached:
+            taken.pop()
+            return False
+        finally:
+            for agent, highest in taken:
+                self.ledger.settle(None, agent, highest)
+        return True
+
     def check(self) -> dict[str, tuple[str, ...]]:
         """Ask each endpoint for its list of models, which is free: {host: names}. Raises as ``Upstream.models``."""
         if self._replay is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from darwin.agents.agent import Agent, Proposal, Task
 from darwin.agents.errors import AgentError, Unanswered, Unusable
@@ -20,11 +21,18 @@ class Refused(AgentError):
         self.proposal = proposal
 
 
-def rewrite(agent: Agent, task: Task, known: Callable[[str], bool], attempts: int = 8) -> Proposal:
+def rewrite(
+    agent: Agent,
+    task: Task,
+    known: Callable[[str], bool],
+    attempts: int = 8,
+    first: Callable[[], Proposal] | None = None,
+) -> Proposal:
     """The agent's first proposal that is neither a no-op nor ``known`` (asked by fingerprint) nor nearly one of those
     that its briefing says were tried.
 
-    The agent is asked with attempt numbers from ``task.attempt`` on, and told why the ones before were not taken.
+    The agent is asked with attempt numbers from ``task.attempt`` on, and told why the ones before were not taken;
+    ``first`` gives its first proposal, where it was asked already.
     Raises Refused after ``attempts`` of them, and where no answer is to be had.
     """
     here = fingerprint(task.files)
@@ -32,7 +40,8 @@ def rewrite(agent: Agent, task: Task, known: Callable[[str], bool], attempts: in
     proposal = _nothing(task)
     for attempt in range(task.attempt, task.attempt + attempts):
         try:
-            proposal = agent.propose(replace(task, attempt=attempt))
+            asked, first = first or partial(agent.propose, replace(task, attempt=attempt)), None
+            proposal = asked()
         except Unanswered as error:
             raise Refused(f"No child by {agent.name}: {error}.", _nothing(task)) from error
         except Unusable as error:

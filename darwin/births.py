@@ -11,6 +11,7 @@ from darwin.agents import Agent, Proposal, Refused, Task, fingerprint, rewrite
 from darwin.agents.chat import ASKED_AGAIN, ChatAgent
 from darwin.agents.knowledge import rivals
 from darwin.agents.settings import numbers
+from darwin.ahead import First, asked_ahead
 from darwin.briefing import brief
 from darwin.committed import committed
 from darwin.events import step
@@ -60,6 +61,7 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
     missing = [birth for birth in births if birth.id not in memory.individuals]
     if missing:
         known = outlook(evolution, before)
+        firsts = _ask_ahead(evolution, missing, before, known)
     for birth in missing:
         wish = None
         if evolution.run.control == "reseeded":
@@ -67,7 +69,8 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
         else:
             with evolution.events.step("write", individual=birth.id):
                 merged = _cross(evolution, birth, before, known) or _resolve(evolution, birth, before, known)
-                child, wish = (merged, None) if merged else _write(evolution, birth, before, known)
+                first = firsts.get(birth.id)
+                child, wish = (merged, None) if merged else _write(evolution, birth, before, known, first)
         filed = requests.asked(evolution, child, wish)
         earlier = [memory.requests.get(request.id) for request in filed]
         memory.record(child, *filed, refs={individual_ref(child.id): child.commit})
@@ -114,19 +117,42 @@ def task_for(evolution: Evolution, birth: Birth, before: int, known: Outlook) ->
     )
 
 
-def _write(evolution: Evolution, birth: Birth, before: int, known: Outlook) -> tuple[Individual, Wish | None]:
-    """The child that its author writes, and what the author asks people for beside."""
+def _ask_ahead(
+    evolution: Evolution, births: Sequence[Birth], before: int, known: Outlook
+) -> dict[str, First]:
+    """Have the batch's models asked at once; not of births that may yet become crossovers, which take no model."""
+    asking = [b for b in births if isinstance(evolution.agents[b.author], ChatAgent) and not b.partners]
+    if len(asking) < 2 or evolution.run.control == "reseeded":
+        return {}
+    tasks = (
+        replace(task_for(evolution, b, before, known), briefing=brief(evolution, b, before)) for b in asking
+    )
+    firsts = asked_ahead(evolution, tuple(tasks))
+    for birth in asking if firsts else ():
+        _say_who_asks(evolution, birth)
+    return firsts
+
+
+def _say_who_asks(evolution: Evolution, birth: Birth) -> None:
+    agent = evolution.agents[birth.author]
+    if isinstance(agent, ChatAgent):
+        evolution.screen.say(f"{birth.id:14} {agent.name} asks {agent.member.model} about {birth.target}.")
+
+
+def _write(
+    evolution: Evolution, birth: Birth, before: int, known: Outlook, first: First | None = None
+) -> tuple[Individual, Wish | None]:
+    """The child that its author writes, and what the author asks people for beside; ``first`` if it was asked ahead."""
     memory, agent = evolution.memory, evolution.agents[birth.author]
     files = _script(evolution, memory.individuals[birth.target], before)
     task = task_for(evolution, birth, before, known)
     errors: tuple[str, ...] = ()
     try:
         if isinstance(agent, ChatAgent):
-            evolution.screen.say(
-                f"{birth.id:14} {agent.name} asks {agent.member.model} about {birth.target}."
-            )
+            if first is None:
+                _say_who_asks(evolution, birth)
             task = replace(task, briefing=brief(evolution, birth, before))
-            proposal = rewrite(agent, task, memory.has_code, attempts=ASKED_AGAIN + 1)
+            proposal = rewrite(agent, task, memory.has_code, attempts=ASKED_AGAIN + 1, first=first)
             proposal, errors = repaired(evolution, agent, task, proposal, files)
         else:
             proposal = rewrite(agent, task, memory.has_code)

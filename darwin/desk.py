@@ -29,7 +29,11 @@ from darwin.memory.records import Choice
 from darwin.page import diff_lines, page
 from darwin.screen import safe
 
-PROMPT = "[a]pprove [r]eject [e]dit [f]ull diff [d]efer [q]uit (Enter: defer)"
+PROMPT = (
+    "[a] approve: merges it into main  [Enter, d] decide later; nothing is blocked",
+    "[r] reject: the agents hear why   [f, space] read the whole diff ({lines} lines)",
+    "[e] edit: it is re-trained first  [q] leave; it stays undecided",
+)
 MORE = "[space] on [b]ack [q] to the question"
 LEAVE = (ESCAPE, INTERRUPT, CLOSED)
 RECORDED_WIDTH = 80
@@ -92,7 +96,7 @@ class Desk:
         if case.change.objections:
             return "It cannot be merged, for the reason above."
         reason = self._line(
-            f"You saw {_share(seen, self._diff(case))}. Why merge it (may be empty; Esc: back): "
+            f"You saw {_share(seen, self._diff(case))}. Why merge it? Enter merges, Esc goes back: "
         )
         if reason is None:
             return "Nothing was decided."
@@ -146,7 +150,7 @@ class Desk:
         """The page, as much of the diff as fits below it, and the question."""
         console = self._console
         top, diff = self._page(case), self._diff(case)
-        room = max(1, console.height - 2)
+        room = self._room
         shown = [*top, *diff][:room]
         seen.lines = max(seen.lines, len(shown) - len(top))
         console.clear()
@@ -154,12 +158,13 @@ class Desk:
         more = "The page goes on: press space." if len(top) > room else ""
         console.print(Text((note or more)[: console.width - 1], style="bold yellow"))
         self._keys.forget()
-        console.print(Text(PROMPT[: console.width - 1], style="bold"), end="")
+        prompt = (line.format(lines=len(diff))[: console.width - 1] for line in PROMPT)
+        console.print(Text("\n".join(prompt), style="bold"), end="")
 
     def _page_through(self, case: Case, seen: Seen) -> None:
         """The diff, a screenful at a time; the page as well where it did not fit."""
         console, page_lines = self._console, self._page(case)
-        whole = len(page_lines) > console.height - 2
+        whole = len(page_lines) > self._room
         before = len(page_lines) if whole else 0
         lines = [*page_lines, *self._diff(case)] if whole else self._diff(case)
         top = 0
@@ -180,6 +185,11 @@ class Desk:
                     top = bottom
                 case "q" | "escape" | "interrupt" | "closed":
                     return
+
+    @property
+    def _room(self) -> int:
+        """Lines above the note and the question."""
+        return max(1, self._console.height - 1 - len(PROMPT))
 
     def _page(self, case: Case) -> list[Text]:
         rows = self._console.render_lines(page(case), pad=False)

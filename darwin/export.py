@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from darwin.errors import UsageError
@@ -9,6 +10,7 @@ from darwin.lineage import Lineage, one_line
 from darwin.memory import Memory
 from darwin.memory.memory import describe_check, describe_verdict, percent
 from darwin.memory.records import Individual
+from darwin.needs import needs, pack
 from darwin.origin import origin_in
 from darwin.sandbox import Contract
 
@@ -31,21 +33,23 @@ def patch(lineage: Lineage, base: Individual, chosen: Individual) -> bytes:
 
 
 def folder(memory: Memory, lineage: Lineage, chosen: Individual, target: Path) -> None:
-    """Write the script's files and ``DARWIN.md``, which holds its numbers, into a new folder.
+    """Write the script's files, what else it needs to run, and ``DARWIN.md`` with its numbers into a new folder.
 
     Raises:
         UsageError: there is something at that place already.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} exists and is not an empty folder. Choose another place.")
-    for path, data in lineage.files(chosen.commit).items():
+    files = lineage.files(chosen.commit)
+    for path, data in files.items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_bytes(data)
-    (target / NUMBERS).write_text(numbers(memory, lineage, chosen), encoding="utf-8")
+    beside = pack(needs(memory, chosen, files), target)
+    (target / NUMBERS).write_text(numbers(memory, lineage, chosen, beside), encoding="utf-8")
 
 
-def numbers(memory: Memory, lineage: Lineage, chosen: Individual) -> str:
-    """What is known of a script, and how to run it."""
+def numbers(memory: Memory, lineage: Lineage, chosen: Individual, beside: Sequence[str] = ()) -> str:
+    """What is known of a script, and how to run it; ``beside`` are paragraphs on what else that takes."""
     run = memory.run
     contract = Contract.parse(lineage.files(chosen.commit)["genome.toml"].decode())
     author = (
@@ -81,6 +85,7 @@ def numbers(memory: Memory, lineage: Lineage, chosen: Individual) -> str:
         "",
         "## Run",
         "",
+        *(line for paragraph in beside for line in (paragraph, "")),
         "With the data (train.bin, val.bin, meta.json) in ../data, in this folder:",
         "",
     ]

@@ -109,16 +109,25 @@ def with_further(dataset: Dataset, requests: Mapping[str, Request]) -> Dataset:
     """The data with everything granted beside. Raises UsageError where that is gone from the cache, or changed."""
     found = {}
     for request in granted(requests, Kind.DATASET):
-        ruling = request.rulings[-1]
-        found[request.given] = _load(Path(ruling.folder), ruling.digest, request.id)
+        found[request.given] = _load(file_of(request))
     return replace(dataset, further=found) if found else dataset
 
 
 @cache
-def _load(folder: Path, digest: str, request: str) -> Tokens:
-    path = folder / _FILE
+def _load(path: Path) -> Tokens:
+    return np.memmap(path, dtype="<u2", mode="r")
+
+
+def file_of(request: Request) -> Path:
+    """The tokens of a granted data set, in the cache. Raises UsageError where they are gone from there, or changed."""
+    ruling = request.rulings[-1]
+    return _checked(Path(ruling.folder) / _FILE, ruling.digest, request.id)
+
+
+@cache
+def _checked(path: Path, digest: str, request: str) -> Path:
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise UsageError(
             f"{path}, the data set of {request}, is gone or changed. Put it back: scripts train on it."
         )
-    return np.memmap(path, dtype="<u2", mode="r")
+    return path

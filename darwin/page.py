@@ -24,6 +24,8 @@ OUTCOMES = {
     Outcome.WORSE: ("WORSE than main", "bold red"),
     Outcome.UNDECIDED: ("NOT PROVEN better than main", "bold yellow"),
 }
+LONGEST_HYPOTHESIS = 134
+"""Characters of it on the page: two lines."""
 MOST_CAUTIONS = 4
 """Lines of what is pointed out on the page; the rest is counted, and stands above the diff."""
 
@@ -35,11 +37,11 @@ def page(case: Case) -> Group:
     for label, text in _facts(case):
         facts.add_row(Text(label, style="dim"), Text(text))
     parts: list[Text | Table] = [
-        Text(f"{contender.id} by {_name(contender.author)}", style="bold"),
-        Text(safe(contender.subject), style="bold"),
+        Text(f"{contender.id} by {_name(contender.author)}: {safe(contender.subject)}", style="bold"),
         *_objections(case),
         _verdict(case),
         _larger(case),
+        _basis(case),
         _numbers(case),
         facts,
     ]
@@ -69,10 +71,12 @@ def _verdict(case: Case) -> Text:
     words, style = OUTCOMES[verdict.outcome]
     sure = f"{100 * verdict.confidence:.2f}".rstrip("0").rstrip(".")
     text = f"{words} ({verdict.against}): {percent(verdict.effect)} perplexity"
+    seeds = f"{counted(len(verdict.seeds), 'paired seed')} (equal seeds, so their luck cancels)"
     if verdict.interval:
         low, high = (percent(bound) for bound in verdict.interval)
-        text += f" ({low.removesuffix(' %')} to {high})"
-    text += f"\n{counted(len(verdict.seeds), 'paired seed')}, {sure} % sure"
+        text += f" ({low.removesuffix(' %')} to {high})\n{sure} % sure of that range: {seeds}"
+    else:
+        text += f"\n{seeds}"
     return Text(text + (f" ({safe(verdict.note)})" if verdict.note else ""), style=style)
 
 
@@ -89,11 +93,17 @@ def _larger(case: Case) -> Text:
     )
 
 
+def _basis(case: Case) -> Text:
+    """What the table's numbers are, and why its ranges are not the verdict's."""
+    seeds = counted(len(trials_of(case, case.contender)), "seed")
+    return Text(f"Each alone, mean of {seeds}, ranges 98 % sure (here luck does not cancel):", style="dim")
+
+
 def _numbers(case: Case) -> Table:
     """Means over the seeds of the verdict, with intervals: perplexity's from the run's noise, MFU's from its trials."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("", no_wrap=True)
-    for column in ("perplexity", "98 % interval", "MFU", "98 %", "parameters", "memory"):
+    for column in ("perplexity", "range", "MFU", "range", "parameters", "memory"):
         table.add_column(column, justify="right", no_wrap=True)
     rows = [("this", case.contender), ("main", case.incumbent), ("base", case.base)]
     if case.original is not None:
@@ -121,23 +131,28 @@ def _row(case: Case, individual: Individual) -> list[str]:
     noise = case.run.noise
     known = verdicts.Spread(noise.deviation, noise.df) if noise else verdicts.Spread(0.0, 0)
     around = verdicts.pooled_interval(losses, known)
-    shares = [t.mfu for t in trials if t.mfu is not None]
-    spread = verdicts.interval(shares)
-    first = trials[0]
+    spread = verdicts.interval([t.mfu for t in trials if t.mfu is not None])
+    mean, first = mfu(case, individual), trials[0]
     return [
         f"{perplexity(fmean(losses)):.3f}",
         f"{perplexity(around[0]):.3f}-{perplexity(around[1]):.3f}" if around else "",
-        f"{fmean(shares):.1%}" if shares else "",
+        "" if mean is None else f"{mean:.1f}%",
         f"{spread[0]:.1%}-{spread[1]:.1%}" if spread else "",
         "" if first.parameters is None else f"{first.parameters:,}",
         "" if first.peak_memory is None else f"{first.peak_memory / 1e6:.0f} MB",
     ]
 
 
+def mfu(case: Case, individual: Individual) -> float | None:
+    """The mean MFU of a row, in per cent, to the digit that is shown; None where it was not measured."""
+    shares = [t.mfu for t in trials_of(case, individual) if t.mfu is not None]
+    return round(100 * fmean(shares), 1) if shares else None
+
+
 def _facts(case: Case) -> Iterator[tuple[str, str]]:
     contender, change = case.contender, case.change
     if contender.hypothesis:
-        yield ("Hypothesis", safe(contender.hypothesis, 200))
+        yield ("Hypothesis", safe(contender.hypothesis, LONGEST_HYPOTHESIS))
     parent = contender.delta.get("parent")
     if contender.expected.log_perplexity is not None and parent is not None:
         yield (
@@ -158,16 +173,17 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
     count = len([t for t in contender.trials if t.status is TrialStatus.OK])
     yield (
         "Audits",
-        f"passed in {counted(count, 'trial')}: leaks (future, batch-mates), determinism, logits, limits",
+        f"passed in {counted(count, 'trial')}: no leaks, determinism, logits, limits",
     )
     yield ("Not tested", untested(case))
-    yield ("Lineage", written(case))
+    if len(case.line) > 1:
+        yield ("Lineage", written(case))
     if case.requests:
         yield ("Requests", f"{counted(case.requests, 'request')} of agents wait: darwin requests")
 
 
 def costs(case: Case) -> str:
-    """What a merge costs in parameters, memory, MFU and lines."""
+    """What a merge costs in parameters, memory and MFU: differences of the numbers in the table's rows."""
     mine, theirs = (next(iter(trials_of(case, i)), None) for i in (case.contender, case.incumbent))
     if mine is None or theirs is None:
         return "unknown"
@@ -179,8 +195,9 @@ def costs(case: Case) -> str:
     for name, now, before in pairs:
         if now is not None and before:
             words.append(f"{name} {100 * (now / before - 1):+.1f} %")
-    if mine.mfu is not None and theirs.mfu is not None:
-        words.append(f"MFU {100 * (mine.mfu - theirs.mfu):+.1f} points")
+    shares = mfu(case, case.contender), mfu(case, case.incumbent)
+    if shares[0] is not None and shares[1] is not None:
+        words.append(f"MFU {shares[0] - shares[1]:+.1f} points (more is better)")
     return ", ".join(words) or "unknown"
 
 

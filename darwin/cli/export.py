@@ -11,6 +11,7 @@ import typer
 from darwin import export as home
 from darwin.cli import options
 from darwin.errors import UsageError
+from darwin.needs import needs
 from darwin.origin import origin_in
 from darwin.screen import Screen, safe
 from darwin.workspace import locate, open_workspace
@@ -40,6 +41,12 @@ def export(
     if folder is None:
         base = opened.memory.resolve("base")
         sys.stdout.buffer.write(home.patch(opened.lineage, base, chosen))
+        lacks = needs(opened.memory, chosen, opened.lineage.files(chosen.commit)).names
+        if lacks:
+            print(
+                f"The patch lacks {', '.join(lacks)}, which people granted: darwin export {chosen.id} FOLDER has them.",
+                file=sys.stderr,
+            )
         origin = origin_in(opened.lineage.files(base.commit))
         if origin is not None:
             where = f"commit {origin.commit[:10]} of " if origin.commit else "the files that init found in "

@@ -14,7 +14,7 @@ from darwin.agents.mixing import mixing
 from darwin.agents.rules import fit
 from darwin.begin import ANCESTOR
 from darwin.errors import UsageError
-from darwin.further import _load, overlap, prepare, with_further
+from darwin.further import _checked, overlap, prepare, with_further
 from darwin.loop import evolve
 from darwin.memory.records import TrialStatus
 from darwin.memory.requests import Kind, State, Wish
@@ -106,6 +106,6 @@ def test_a_data_set_that_is_gone_is_named_at_the_start(asking, data, tmp_path, p
     (request,) = evolution.memory.requests.values()
     assert request.state is State.DONE
     Path(request.ruling.folder, "tokens.bin").write_bytes(b"xx")
-    _load.cache_clear()
+    _checked.cache_clear()
     with pytest.raises(UsageError, match="is gone or changed"):
         asking(wishing())

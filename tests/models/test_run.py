@@ -110,17 +110,17 @@ def test_a_key_that_expires_stops_the_run_and_nothing_is_lost(models):
 
 
 def test_a_prompt_too_long_for_the_model_is_made_shorter(models):
-    brain, sizes = Brain(99), []
+    brain, sizes = Brain(99), {}
 
     def script(body):
-        sizes.append(len(body["messages"][1]["content"]))
+        sizes.setdefault(texts(body)[0].partition(",")[0], []).append(len(texts(body)[1]))
         if "Published ideas that may fit" in texts(body)[1]:
             return failure(400, "maximum context length exceeded", code="context_length_exceeded")
         return brain(body)
 
     with ScriptedServer(script) as server, models(server, agents="openai:2") as run:
         evolve(run.evolution, 1)
-        assert sizes[1] < sizes[0]
+        assert all(sizes[author][1] < sizes[author][0] for author in ("You are Ada", "You are Alan"))
         assert all(i.status is not Status.REFUSED for i in run.evolution.memory.individuals.values())
 
 

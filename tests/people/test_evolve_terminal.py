@@ -18,7 +18,7 @@ from tests.evolve import laboratory
 from tests.evolve.laboratory import data_set, start
 from tests.people.terminal import Person
 
-QUESTION = "[a]pprove [r]eject [e]dit [f]ull diff [d]efer [q]uit"
+QUESTION = "[e] edit: it is re-trained first  [q] leave; it stays undecided"
 
 
 @pytest.fixture

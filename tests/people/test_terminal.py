@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import sys
 from pathlib import Path
@@ -10,16 +11,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from darwin import answers, cli
+from darwin import answers, cli, gate
 from darwin.answers import Answer
 from darwin.cli.review import settle
+from darwin.desk import as_text
 from darwin.gate import waiting
 from darwin.memory.records import Choice, Outcome, Status
+from darwin.page import page
 from darwin.screen import Screen
 from darwin.workspace import open_workspace
 from tests.people.terminal import Person
 
-QUESTION = "[a]pprove [r]eject [e]dit [f]ull diff [d]efer [q]uit"
+QUESTION = "[e] edit: it is re-trained first  [q] leave; it stays undecided"
 SIZES = [(80, 24), (140, 50)]
 COLOURS = {"colour": {}, "no colour": {"NO_COLOR": "1"}}
 
@@ -56,8 +59,10 @@ def test_the_page_tells_what_changed_how_sure_it_is_and_what_it_costs(folder, ch
     shown = person.sees(QUESTION)
     for words in (
         champion.id, champion.author, "BETTER than main (g000-base)", " sure", "paired seeds", "At 6 x the budget",
-        "perplexity", "98 % interval", "MFU", "main = base", "Hypothesis", "Expected", "it came to", "lines in",
+        "perplexity", "ranges 98 % sure", "MFU", "main = base", "Hypothesis", "Expected", "it came to", "lines in",
         "Costs", "parameters", "memory", "Audits", "Not tested", "Lineage",
+        "[a] approve: merges it into main", "[Enter, d] decide later; nothing is blocked",
+        "[r] reject: the agents hear why",
     ):  # fmt: skip
         assert words in shown, words
     assert (b"\x1b[1;32m" in person.all) == (colour == "colour")
@@ -73,6 +78,19 @@ def test_the_page_tells_what_changed_how_sure_it_is_and_what_it_costs(folder, ch
     person.sees("undecided")
     assert person.leaves() == 0
     assert state(folder) == before
+
+
+def test_the_costs_are_differences_of_the_rows_above_them(folder, champion):
+    opened = open_workspace(folder)
+    shares = (0.4034, 0.3989, 0.4113, 0.3871)
+    uneven = [t.model_copy(update={"mfu": shares[n % 4]}) for n, t in enumerate(champion.trials)]
+    shown = gate.case(opened.memory, opened.lineage, champion.model_copy(update={"trials": tuple(uneven)}))
+    text = as_text(page(shown))
+    this, main = (
+        re.search(rf"^{row} .*?([\d.]+)%", text, re.MULTILINE)[1] for row in ("this", "main = base")
+    )
+    assert this != main
+    assert f"MFU {float(this) - float(main):+.1f} points" in text
 
 
 def test_the_whole_diff_can_be_paged_through_and_back_to_the_question(folder, champion):
