@@ -278,7 +278,7 @@ def test_a_script_that_does_not_run_is_said_with_its_last_lines_and_the_draft_is
 
 
 def test_a_script_that_trains_as_long_whatever_it_is_told_is_refused(darwin, tmp_path):
-    deaf = SCRIPT.replace("range(iterations)", "range(40)")
+    deaf = SCRIPT.replace("range(iterations)", "range(200)")
     make(tmp_path / "mine", files={**FILES, "pretrain.py": deaf}, repository=False)
     code, out, error = darwin("init", "--from", "mine", "--sandbox", "process")
     assert code == 2 and "FAILED       length" in out and not (tmp_path / "evolution").exists()
