@@ -7,16 +7,15 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from git import Repo
 from git.exc import GitCommandError
 from pydantic import BaseModel
 
-from darwin.memory.effects import Effects, Groups, Observation, Prior, features, observations
+from darwin.memory.effects import Effects, Groups, Observed, Prior, features, observations
 from darwin.memory.errors import MemoryFault, NewerFormat, UnknownName
 from darwin.memory.expectations import calibration
-from darwin.memory.lessons import Known, distil, memory_of
+from darwin.memory.lessons import Known, Tried, distil, memory_of
 from darwin.memory.notes import LINES, SETTINGS, Notes, one_sentence
 from darwin.memory.records import (
     SCHEMA,
@@ -76,7 +75,8 @@ class Memory:
         self._attempts: Known = {}
         self._groups: Groups = {}
         self._learnt: tuple[tuple[int, ...], tuple[Lesson, ...]] = (), ()
-        self._observed: dict[Any, list[Observation]] = {}
+        self._observed: Observed = {}
+        self._tried: Tried = {}
         contents = self._notes.read()
         self.individuals: dict[str, Individual] = contents.individuals
         self.decisions: dict[str, Decision] = contents.decisions
@@ -211,7 +211,7 @@ class Memory:
         settled = sum(i.status is not Status.BORN for i in born)
         key = (len(born), settled, sum(len(i.trials) for i in born), sum(len(i.earlier) for i in born))
         if key != self._learnt[0]:
-            self._learnt = key, distil(born, self.effects(before))
+            self._learnt = key, distil(born, self.effects(before), self._tried)
         return self._learnt[1]
 
     def features(self) -> dict[str, dict[str, float]]:
