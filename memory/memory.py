@@ -31,7 +31,7 @@ from darwin.memory.records import (
     perplexity,
 )
 from darwin.memory.requests import Request
-from darwin.memory.store import Store, to_json
+from darwin.memory.store import Store
 
 Priors = Callable[[], Mapping[str, Prior]]
 """What is known of techniques beforehand, by lesson id; asked for when it is needed."""
@@ -155,7 +155,7 @@ class Memory:
         found = [
             (path, "is missing" if said is None else "differs from git")
             for path, record in self._projection()
-            if (said := self._store.read(path)) != to_json(record)
+            if not (said := self._store.says(path, record))
         ]
         strays = [f"individuals/{name}" for name in self._store.strays("individuals", self.individuals)]
         strays += [f"decisions/{name}" for name in self._store.strays("decisions", self.decisions)]
