@@ -5,7 +5,7 @@
 The real loop over the laboratory of the tests, whose trials cost nothing, in a workspace that is filled up with records
 of random techniques and losses. Three times two generations of six children are timed, verdicts, ablation and closing
 included: each size in a process of its own, which has modelled the history that it found once, as a start does (and
-shows), and the sizes in turn. Then the commands, each as a process of its own, from bytecode, as they are once installed.
+shows), and the sizes in turn. Then the commands, each as a process of its own, from bytecode, as once installed.
 Bars, at 1,000 individuals: status and log 1 s, start 3 s, a child 1.5 x what it costs at 10, 20 KB on disk each.
 """
 
