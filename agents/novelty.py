@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 _NO_CODE = "tree " + ast.dump(ast.parse(""))
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Where statements have further statements."""
 NEAR = 0.9
 """Share of changed lines that two rewrites have in common when they are one idea."""
 
@@ -34,18 +36,21 @@ def _essence(name: str, text: str) -> str:
         return text
     try:
         tree = ast.parse(text)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                _drop_docstring(node)
+        _drop_docstrings(tree)
         return "tree " + ast.dump(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "text " + text
 
 
-def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-    match node.body:
-        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
-            node.body = rest
+def _drop_docstrings(node: ast.AST) -> None:
+    """Take the docstrings out of a module and all in it; only what holds statements is looked into."""
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        match node.body:
+            case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+                node.body = rest
+    for name in BLOCKS:
+        for inner in getattr(node, name, ()):
+            _drop_docstrings(inner)
 
 
 def near(before: Mapping[str, str], one: Mapping[str, str], other: Mapping[str, str]) -> bool:

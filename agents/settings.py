@@ -37,10 +37,10 @@ def numbers(files: Mapping[str, str]) -> dict[str, tuple[str, Number]]:
 
 def _is_config(source: str) -> bool:
     """Whether a file holds nothing but assignments of literals."""
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _parsed(source)
+    if tree is None:
         return False
+    body = tree.body
     assigned = [
         s for s in body if isinstance(s, ast.Assign) and isinstance(s.value, ast.Constant | ast.UnaryOp)
     ]
@@ -73,11 +73,18 @@ def written(value: Number) -> str:
     return repr(value)
 
 
+@lru_cache(maxsize=8)  # a script's files are asked about again and again; nobody here changes a tree
+def _parsed(source: str) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
 @lru_cache(maxsize=64)
 def _found(source: str) -> dict[str, tuple[Number, ast.expr]]:
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _parsed(source)
+    if tree is None:
         return {}
     bound = Counter(
         node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)

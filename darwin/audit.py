@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from darwin.memory.records import Trial, TrialStatus
 from darwin.sandbox import Dataset, Job, Limits, evaluate
 from darwin.sandbox.box import Sandbox
 from darwin.sandbox.contract import GENOME_TOML, Contract
+from darwin.sandbox.pace import Pace
 
 PROBES = 4
 """Batches of altered windows that are asked for; a trial takes one."""
@@ -45,26 +47,28 @@ def audit(
 ) -> tuple[Trial, list[Line]]:
     """Train a genome once, probe and judge it; its trial and the lines of the verdict.
 
-    The base is trained and judged before it, for the cost of judging. Raises ``UsageError`` or ``ContractError`` for
-    a folder that is no genome.
+    The base is trained and judged before it, for the cost of judging; under a budget of time its steps are the clock,
+    as in a run, so that a busy machine puts no honest script over its budget. Raises ``UsageError`` or
+    ``ContractError`` for a folder that is no genome.
     """
-    files = read_genome(folder)
+    files, reference = read_genome(folder), read_genome(base)
     Contract.parse(files[GENOME_TOML].decode())
     limits = Limits()
     jobs = [
-        Job("base", read_genome(base), 1, None, budget),
+        Job("base", reference, 1, None, budget),
         Job(folder.name, files, 1, None, budget, probes=PROBES),
     ]
     if jobs[0].files == files:
         jobs = jobs[1:]
     trial = None
-    for job in jobs:
-        for _, trial in evaluate(
-            [job], dataset, sandbox, workers=1, peak_flops=1.0, limits=limits, device=device
-        ):
-            if job.label == "base" and trial.judge_seconds is not None:
-                limits = Limits().after_base(trial.seconds or 0.0, trial.judge_seconds)
-                limits = replace(limits, train_cpu_seconds=Limits().train_cpu_seconds)
+    with closing(Pace(sandbox, reference, dataset, limits, None)) as pace:
+        for job in jobs:
+            for _, trial in evaluate(
+                [job], dataset, sandbox, workers=1, peak_flops=1.0, limits=limits, device=device, pace=pace
+            ):
+                if job.label == "base" and trial.judge_seconds is not None:
+                    limits = Limits().after_base(trial.seconds or 0.0, trial.judge_seconds)
+                    limits = replace(limits, train_cpu_seconds=Limits().train_cpu_seconds)
     assert trial is not None
     return trial, explain(trial)
 

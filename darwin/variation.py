@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -181,11 +182,11 @@ def partners_of(
     has = has or features(individuals.values())
     mine, base = individuals[target], individuals[_first(individuals)]
     gain = (base.loss or 0.0) - (mine.loss if mine.loss is not None else math.inf)
+    known = {frozenset(ideas.items()) for ideas in has.values()}
     found = []
-    for other in sorted(_trained(individuals), key=lambda i: i.rank)[:CANDIDATES]:
+    for other in heapq.nsmallest(CANDIDATES, _trained(individuals), key=lambda i: i.rank):
         brought = {idea: amount for idea, amount in has[other.id].items() if idea not in has[target]}
-        together = {**has[target], **brought}
-        if not brought or any(together == other for other in has.values()):
+        if not brought or frozenset({**has[target], **brought}.items()) in known:
             continue
         promise = effects.of(brought, has[target], gain).long
         if promise < 0:

@@ -12,15 +12,15 @@ Units: effects in nats per token (differences of log perplexity, negative is bet
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from darwin.memory.posterior import Belief, Entries, Group, Matrix, Posterior, Row, Table
 from darwin.memory.records import Individual, Status, Trial, TrialStatus
 
 LONG = 6.0
@@ -56,9 +56,6 @@ MFU_LUCK = 0.03
 
 Change = Mapping[str, float]
 """Idea -> how much: ``technique:<id>`` 1 (or -1: taken out), ``setting:<name>`` doublings."""
-
-Vector = NDArray[np.float64]
-Row = dict[Any, float]  # column -> value
 
 
 @dataclass(frozen=True)
@@ -96,19 +93,24 @@ class Observation:
     mfu: float | None = None  # difference of its log
 
     @cached_property
-    def row(self) -> Row:
+    def entries(self) -> Entries:
         """The columns of the model that it is about."""
-        return _row(self.change, self.had, self.gain, self.horizon)
+        return Entries.of(_row(self.change, self.had, self.gain, self.horizon))
 
     @cached_property
-    def rows_of_others(self) -> dict[str, Row]:
+    def others(self) -> dict[str, Entries]:
         """For each of its ideas, the columns of the others; empty where it has one alone."""
         if len(self.change) < 2:
             return {}
+        rest = {idea: {i: a for i, a in self.change.items() if i != idea} for idea in self.change}
         return {
-            idea: _row({i: a for i, a in self.change.items() if i != idea}, self.had, self.gain, self.horizon)
-            for idea in self.change
+            idea: Entries.of(_row(change, self.had, self.gain, self.horizon)) for idea, change in rest.items()
         }
+
+    @cached_property
+    def mfu_entries(self) -> Entries:
+        """The columns of the model of MFU that it is about."""
+        return Entries.of(_mfu_row(self.change))
 
 
 def distance(name: str, old: Any, new: Any) -> float:
@@ -154,46 +156,49 @@ def features(
     return found
 
 
+Observed = dict[str, tuple[float | None, tuple[Individual, ...], list[Observation]]]
+"""Observations by individual, with what they were made from: the base's first loss, and the records."""
+
+
 def observations(
     individuals: Mapping[str, Individual],
-    known: dict[Any, list[Observation]] | None = None,
+    known: Observed | None = None,
     has: Mapping[str, Change] | None = None,
 ) -> list[Observation]:
     """Every difference that was measured: to the parent on shared seeds, else to the base, by budget.
 
-    ``known`` keeps those of individuals whose trials, and whose parent's and base's, are still the same; ``has`` is
-    ``features`` of these individuals, where it is at hand.
+    ``known`` keeps those that were made from what is still the same; ``has`` is ``features`` of these individuals,
+    where it is at hand.
     """
     known = {} if known is None else known
     has = has or features(individuals.values())
     base = next(iter(individuals.values()), None)
-    found, now = [], {}
+    found = []
     for individual in individuals.values():
         parent = individuals.get(individual.parents[0]) if individual.parents else None
         if base is None or parent is None or individual.status is not Status.TRAINED:
             continue
-        key = (individual.id, *((len(i.trials), len(i.earlier)) for i in (individual, parent, base)))
-        if key not in known:
-            known[key] = _observations(individual, (parent, base), base, has)
-        now[key] = known[key]
-        found += known[key]
-    known.clear()
-    known.update(now)
+        records, earlier = (individual, parent, base), known.get(individual.id)
+        if earlier is None or earlier[0] != base.loss or any(map(operator.is_not, earlier[1], records)):
+            earlier = known[individual.id] = base.loss, *_observations(*records, has)
+        found += earlier[2]
     return found
 
 
 def _observations(
-    individual: Individual, rivals: Sequence[Individual], base: Individual, has: Mapping[str, Change]
-) -> list[Observation]:
-    """One for each budget, against the first rival that has a seed in common."""
-    found = []
+    individual: Individual, parent: Individual, base: Individual, has: Mapping[str, Change]
+) -> tuple[tuple[Individual, ...], list[Observation]]:
+    """One for each budget, against the parent or else the base; and the records they were made from: the base, whom
+    every verdict gives more trials, only where these count."""
+    found, needs_base = [], base.loss is None or parent.loss is None or not parent.trials
     for budget in dict.fromkeys(t.budget for t in individual.all_trials):
-        for rival in rivals:
-            one = _observation(individual, rival, base, budget, has)
-            if one is not None:
-                found.append(one)
-                break
-    return found
+        one = _observation(individual, parent, base, budget, has)
+        if one is None:
+            needs_base = True
+            one = _observation(individual, base, base, budget, has)
+        if one is not None:
+            found.append(one)
+    return ((individual, parent, base) if needs_base else (individual, parent)), found
 
 
 def _observation(
@@ -239,12 +244,12 @@ def _by_seed(trials: Sequence[Trial], budget: str) -> dict[int, Trial]:
     }
 
 
-Groups = dict[tuple[str, ...], tuple[Vector, NDArray[np.float64]]]
-"""Mean and covariance of the weights of each group of columns, beforehand."""
+Groups = dict[Group, Belief]
+"""What is believed of the weights of each group of columns beforehand."""
 
 
-def _remembered(prior: Any, groups: Groups) -> Any:
-    def of(group: tuple[str, ...]) -> tuple[Vector, NDArray[np.float64]]:
+def _remembered(prior: Callable[[Group], Belief], groups: Groups) -> Callable[[Group], Belief]:
+    def of(group: Group) -> Belief:
         if group not in groups:
             groups[group] = prior(group)
         return groups[group]
@@ -263,16 +268,15 @@ class Effects:
         groups = {} if groups is None else groups
         self._believed: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {}
         self.observed = tuple(observed)
-        rows = _with_common_pairs([o.row for o in observed])
-        self._loss = _Posterior(
-            rows,
+        self._loss = Posterior(
+            Table.of([o.entries for o in observed]).with_common("pair", MOST_PAIRS),
             [o.difference for o in observed],
             [MISFIT**2 + LUCK**2 / o.seeds for o in observed],
             _remembered(self._prior_of, groups),
         )
         timed = [o for o in observed if o.mfu is not None and o.horizon == 0]
-        self._mfu = _Posterior(
-            [_mfu_row(o.change) for o in timed],
+        self._mfu = Posterior(
+            Table.of([o.mfu_entries for o in timed]),
             [o.mfu or 0.0 for o in timed],
             [MFU_LUCK**2] * len(timed),
             _remembered(self._mfu_prior, groups),
@@ -292,23 +296,24 @@ class Effects:
             return True
         return any(o.horizon > 0.5 and idea in o.change and len(o.change) <= FEW for o in self.observed)
 
-    def mean(self, row: Row) -> float:
-        """What the columns of a change are expected to do; without their deviation, which costs more."""
-        return self._loss.mean(row)
+    def expected_of_others(self) -> list[float]:
+        """For each observation in turn and each of its ideas: what its other ideas are expected to have done."""
+        rows = [row for seen in self.observed for row in seen.others.values()]
+        means = iter(self._loss.means(Table.of(rows)).tolist())
+        return [next(means) if len(seen.change) > 1 else 0.0 for seen in self.observed for _ in seen.change]
 
-    def _prior_of(self, column: tuple[str, ...]) -> tuple[Vector, NDArray[np.float64]]:
-        """Mean and covariance of the weights of one group of columns, in the order of ``_members``."""
-        kind = column[0]
+    def _prior_of(self, group: Group) -> Belief:
+        """What is believed of the weights of one group of columns."""
+        kind = group[0]
         if kind == "pair":
-            sizes = [abs(self._technique(t)[0][0]) for t in column[1:]]
-            return np.zeros(1), np.array([[(CLASH * min(sizes) + 0.003) ** 2]])
+            sizes = [abs(self._technique(t)[0][0]) for t in group[1:]]
+            return Belief(np.zeros(1), np.array([[(CLASH * min(sizes) + 0.003) ** 2]]))
         if kind == "setting":
             slope, bend = _horizons(*SLOPE_SD), _horizons(*BEND)
-            return np.array([0.0, 0.0, *BEND]), np.block(
-                [[slope, np.zeros((2, 2))], [np.zeros((2, 2)), bend]]
-            )
-        (short, short_sd), (long, long_sd) = self._technique(column[1])
-        return np.array([short, long]), _horizons(short_sd, long_sd)
+            none = np.zeros((2, 2))
+            return Belief(np.array([0.0, 0.0, *BEND]), np.block([[slope, none], [none, bend]]))
+        (short, short_sd), (long, long_sd) = self._technique(group[1])
+        return Belief(np.array([short, long]), _horizons(short_sd, long_sd))
 
     def _technique(self, idea: str) -> tuple[tuple[float, float], tuple[float, float]]:
         """Effect at both horizons, (mean, standard deviation), widened for what another corpus and script do to it."""
@@ -319,76 +324,16 @@ class Effects:
             self._believed[idea] = _wider(short), _wider(long)
         return self._believed[idea]
 
-    def _mfu_prior(self, column: tuple[str, ...]) -> tuple[Vector, NDArray[np.float64]]:
-        known = self._priors.get(column[1], Prior(None, None)).mfu or (0.0, 0.05)
-        return np.array([known[0]]), np.array([[known[1] ** 2 + 0.02**2]])
-
-
-class _Posterior:
-    """Gaussian weights by column, from a prior on groups of columns and weighted rows."""
-
-    def __init__(
-        self, rows: Sequence[Row], values: Sequence[float], variances: Sequence[float], prior: Any
-    ) -> None:
-        self._prior = prior
-        groups = dict.fromkeys(_group(column) for row in rows for column in row)
-        self._index: dict[Any, int] = {}
-        means, blocks = [], []
-        for group in groups:
-            mean, covariance = prior(group)
-            for member in _members(group, len(mean)):
-                self._index[member] = len(self._index)
-            means.append(mean)
-            blocks.append(covariance)
-        size = len(self._index)
-        self._mean = np.concatenate(means) if means else np.zeros(0)
-        precision = np.zeros((size, size))
-        start = 0
-        for block in blocks:
-            stop = start + len(block)
-            precision[start:stop, start:stop] = np.linalg.inv(block) if len(block) > 1 else 1 / block
-            start = stop
-        design = np.zeros((len(rows), size))
-        for number, row in enumerate(rows):
-            for column, value in row.items():
-                design[number, self._index[column]] = value
-        weights = 1 / np.asarray(variances) if rows else np.zeros(0)
-        residual = np.asarray(values, dtype=float) - design @ self._mean if rows else np.zeros(0)
-        precision += design.T @ (design * weights[:, None])
-        self._covariance = np.linalg.inv(precision) if size else precision
-        self._mean = self._mean + self._covariance @ (design.T @ (weights * residual))
-        self._weights = dict(zip(self._index, self._mean.tolist(), strict=True))
-
-    def mean(self, row: Row) -> float:
-        """Mean of a row's value, of columns that observations have; pairs have no mean beforehand."""
-        weights = self._weights
-        return float(sum(value * weights[column] for column, value in row.items() if column in weights))
-
-    def at(self, row: Row) -> tuple[float, float]:
-        """Mean and standard deviation of a row's value, rounded so that no last bit decides anything."""
-        known = [(self._index[c], v) for c, v in row.items() if c in self._index]
-        mean = variance = 0.0
-        if known:
-            where, values = np.array([i for i, _ in known]), np.array([v for _, v in known])
-            mean = float(values @ self._mean[where])
-            variance = float(values @ self._covariance[np.ix_(where, where)] @ values)
-        unseen: dict[Any, Row] = {}
-        for column, value in row.items():
-            if column not in self._index:
-                unseen.setdefault(_group(column), {})[column] = value
-        for group, part in unseen.items():
-            means, covariance = self._prior(group)
-            vector = np.array([part.get(member, 0.0) for member in _members(group, len(means))])
-            mean += float(vector @ means)
-            variance += float(vector @ covariance @ vector)
-        return round(mean, 6), round(math.sqrt(max(variance, 0.0)), 6)
+    def _mfu_prior(self, group: Group) -> Belief:
+        known = self._priors.get(group[1], Prior(None, None)).mfu or (0.0, 0.05)
+        return Belief(np.array([known[0]]), np.array([[known[1] ** 2 + 0.02**2]]))
 
 
 def _row(change: Change, had: Change, gain: float, horizon: float) -> Row:
     """The columns of a change: technique and setting effects at the horizon, and pairs that are formed or parted."""
     scale = math.exp(-max(gain, 0.0) / REACH)
     near, far = scale * (1 - horizon), scale * horizon
-    row: Row = {}
+    row: dict[Any, float] = {}
     for idea, amount in change.items():
         if idea.startswith("setting:"):
             before = had.get(idea, 0.0)
@@ -418,32 +363,11 @@ def _pair(one: str, two: str) -> tuple[tuple[str, ...], str]:
     return ("pair", *sorted((one, two))), "z"
 
 
-def _with_common_pairs(rows: list[Row]) -> list[Row]:
-    """The rows without the columns of pairs that are rare among them, so that a long run's model stays small."""
-    counts = Counter(column for row in rows for column in row if column[0][0] == "pair")
-    rare = {column for column, _ in counts.most_common()[MOST_PAIRS:]}
-    return [{c: v for c, v in row.items() if c not in rare} for row in rows] if rare else rows
-
-
 def _mfu_row(change: Change) -> Row:
     return {(("mfu", idea), "z"): amount for idea, amount in change.items()}
 
 
-def _group(column: Any) -> tuple[str, ...]:
-    group: tuple[str, ...] = column[0]
-    return group
-
-
-def _members(group: tuple[str, ...], size: int) -> list[Any]:
-    """The columns of a group, in the order of its prior's vector."""
-    if size == 1:
-        return [(group, "z")]
-    if group[0] == "setting":
-        return [(group, name, horizon) for name in ("slope", "bend") for horizon in ("near", "far")]
-    return [(group, "near"), (group, "far")]
-
-
-def _horizons(short_sd: float, long_sd: float, correlation: float = 0.7) -> NDArray[np.float64]:
+def _horizons(short_sd: float, long_sd: float, correlation: float = 0.7) -> Matrix:
     shared = correlation * short_sd * long_sd
     return np.array([[short_sd**2, shared], [shared, long_sd**2]])
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from darwin.memory.effects import Effects, Estimate, Observation, change_of
+from darwin.memory.effects import Effects, Estimate, change_of
 from darwin.memory.records import AgentMemory, Attempt, Claim, Decision, Individual, Lesson, Status
 
 FIRST_STEP, LEAST_STEP, LARGEST_STEP = 1.0, 0.2, 1.6
@@ -38,20 +38,31 @@ def unit(lesson: str) -> dict[str, float]:
     return {idea: 1.0 if way == "up" else -1.0}
 
 
-def distil(individuals: Iterable[Individual], effects: Effects) -> tuple[Lesson, ...]:
-    """Lessons on all ideas that were tried, in order of their ids; retired ones after the one in force. Pure."""
+Tried = dict[str, tuple[Individual, tuple[str, ...]]]
+"""The lessons that each individual is a try of, with the record that they follow from."""
+
+
+def distil(
+    individuals: Iterable[Individual], effects: Effects, known: Tried | None = None
+) -> tuple[Lesson, ...]:
+    """Lessons on all ideas that were tried, in order of their ids; retired ones after the one in force.
+
+    Pure; ``known`` keeps what follows from records that are still the same.
+    """
+    known = {} if known is None else known
     tried: dict[str, list[Individual]] = defaultdict(list)
     for individual in individuals:
-        if individual.status in (Status.TRAINED, Status.FAILED):
-            for idea, amount in change_of(individual).items():
-                if idea in individual.without:
-                    continue  # a script that fails without an idea says nothing against the idea
-                tried[lesson_of(idea, amount)].append(individual)
+        earlier = known.get(individual.id)
+        if earlier is None or earlier[0] is not individual:
+            earlier = known[individual.id] = individual, _tries(individual)
+        for lesson in earlier[1]:
+            tried[lesson].append(individual)
     implied: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    others = iter(effects.expected_of_others())
     for seen in effects.observed:
         for idea, amount in seen.change.items():
             taken_out = idea.startswith("technique:") and amount < 0
-            effect = _implied(idea, seen, effects) * (-1 if taken_out else 1)
+            effect = (seen.difference - next(others)) * (-1 if taken_out else 1)
             implied[lesson_of(idea, amount)].append((seen.individual, effect))
     found: list[Lesson] = []
     for lesson in sorted(tried):
@@ -59,10 +70,12 @@ def distil(individuals: Iterable[Individual], effects: Effects) -> tuple[Lesson,
     return tuple(found)
 
 
-def _implied(idea: str, seen: Observation, effects: Effects) -> float:
-    """What an observation says of one of its ideas: the difference less what the others are expected to do."""
-    others = seen.rows_of_others.get(idea)
-    return seen.difference - (effects.mean(others) if others else 0.0)
+def _tries(individual: Individual) -> tuple[str, ...]:
+    """The lessons that an individual is a try of; a script that fails without an idea says nothing against the idea."""
+    if individual.status not in (Status.TRAINED, Status.FAILED):
+        return ()
+    changed = change_of(individual).items()
+    return tuple(lesson_of(idea, amount) for idea, amount in changed if idea not in individual.without)
 
 
 def _lessons(

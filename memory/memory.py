@@ -7,16 +7,15 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from git import Repo
 from git.exc import GitCommandError
 from pydantic import BaseModel
 
-from darwin.memory.effects import Effects, Groups, Observation, Prior, features, observations
+from darwin.memory.effects import Effects, Groups, Observed, Prior, features, observations
 from darwin.memory.errors import MemoryFault, NewerFormat, UnknownName
 from darwin.memory.expectations import calibration
-from darwin.memory.lessons import Known, distil, memory_of
+from darwin.memory.lessons import Known, Tried, distil, memory_of
 from darwin.memory.notes import LINES, SETTINGS, Notes, one_sentence
 from darwin.memory.records import (
     SCHEMA,
@@ -32,7 +31,7 @@ from darwin.memory.records import (
     perplexity,
 )
 from darwin.memory.requests import Request
-from darwin.memory.store import Store, to_json
+from darwin.memory.store import Store
 
 Priors = Callable[[], Mapping[str, Prior]]
 """What is known of techniques beforehand, by lesson id; asked for when it is needed."""
@@ -76,7 +75,8 @@ class Memory:
         self._attempts: Known = {}
         self._groups: Groups = {}
         self._learnt: tuple[tuple[int, ...], tuple[Lesson, ...]] = (), ()
-        self._observed: dict[Any, list[Observation]] = {}
+        self._observed: Observed = {}
+        self._tried: Tried = {}
         contents = self._notes.read()
         self.individuals: dict[str, Individual] = contents.individuals
         self.decisions: dict[str, Decision] = contents.decisions
@@ -155,7 +155,7 @@ class Memory:
         found = [
             (path, "is missing" if said is None else "differs from git")
             for path, record in self._projection()
-            if (said := self._store.read(path)) != to_json(record)
+            if not (said := self._store.says(path, record))
         ]
         strays = [f"individuals/{name}" for name in self._store.strays("individuals", self.individuals)]
         strays += [f"decisions/{name}" for name in self._store.strays("decisions", self.decisions)]
@@ -211,7 +211,7 @@ class Memory:
         settled = sum(i.status is not Status.BORN for i in born)
         key = (len(born), settled, sum(len(i.trials) for i in born), sum(len(i.earlier) for i in born))
         if key != self._learnt[0]:
-            self._learnt = key, distil(born, self.effects(before))
+            self._learnt = key, distil(born, self.effects(before), self._tried)
         return self._learnt[1]
 
     def features(self) -> dict[str, dict[str, float]]:

@@ -67,6 +67,17 @@ class Store:
         file = self.folder / path
         return file.read_bytes() if file.is_file() else None
 
+    def says(self, path: str, record: Record) -> bool | None:
+        """Whether a file says what a record does, if perhaps in fewer words: one that an earlier darwin wrote lacks the
+        fields that came later. None where there is no file."""
+        data = self.read(path)
+        if data is None:
+            return None
+        try:
+            return data == to_json(record) or type(record).model_validate_json(data) == record
+        except ValidationError:
+            return False
+
     def strays(self, folder: str, known: Container[str]) -> list[str]:
         """The files of a folder that belong to no record; ``known`` are the ids."""
         files = sorted(file.name for file in (self.folder / folder).glob("[!.]*"))

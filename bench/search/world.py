@@ -47,7 +47,7 @@ class Unwritten(Memory):
         self._priors = lambda: known
         self._modelled = (-1, -1), Effects({})
         self._observed, self._learnt, self._features = {}, ((), ()), {}
-        self.judged, self._attempts, self._groups = {}, {}, {}
+        self.judged, self._attempts, self._groups, self._tried = {}, {}, {}, {}
 
     def record(self, *records: Any, refs: Mapping[str, str] | None = None) -> None:
         """Keep them."""

@@ -196,6 +196,22 @@ def test_memory_check_names_what_is_wrong_and_rebuild_mends_it(half, tmp_path):
     assert in_child(lambda: check(folder))[0] == 0
 
 
+def test_files_that_an_earlier_darwin_wrote_say_the_same_without_the_fields_that_came_later(half, tmp_path):
+    folder = tmp_path / "w"
+    shutil.copytree(half, folder)
+    assert in_child(lambda: rebuild(folder))[0] == 0
+    record = json.loads((folder / CHILD).read_text())
+    for later in ("earlier", "requests", "repairs"):
+        assert not record.pop(later)
+    (folder / CHILD).write_text(json.dumps(record))
+    assert in_child(lambda: check(folder))[0] == 0
+
+    record["subject"] = "Something else"
+    (folder / CHILD).write_text(json.dumps(record))
+    code, said = in_child(lambda: check(folder))
+    assert code == 1 and f"file   {CHILD}: differs from git" in said
+
+
 def test_records_that_are_nowhere_any_more_are_named_and_nothing_is_begun_anew(half, text, tmp_path):
     folder = tmp_path / "w"
     shutil.copytree(half, folder)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from darwin.memory.effects import Effects, Observation, Prior, change_of, distance, features, observations
 from darwin.memory.lessons import FIRST_STEP, LEAST_STEP, distil, steps
+from darwin.memory.posterior import Entries, Table
 from darwin.memory.records import Claim, Individual, Status, Trial, TrialStatus
 
 MUON, ROTARY, RATE = "technique:muon", "technique:rotary", "setting:learning_rate"
@@ -149,6 +150,38 @@ def test_differences_are_taken_on_shared_seeds_and_long_ones_against_the_base():
     assert found["two", 0].seeds == 1
     assert found["two", 1].change == {MUON: 1.0, ROTARY: 1.0}
     assert found["two", 1].difference == pytest.approx(-0.1)
+
+
+def test_what_is_kept_of_earlier_trials_changes_nothing():
+    """Records come and are replaced as in a run; what a model made of all of them at once says is said at each step."""
+    base = person("base", 0, 2.0, operator="base")
+    one = person("one", 1, 1.9, ("base",), techniques=("muon",))
+    two = person("two", 2, 1.8, ("one",), techniques=("rotary",), settings={"learning_rate": (1, 2)})
+    late = person("late", 3, 1.7, ("two",), seeds=(1, 2), long=1.4, techniques=("swiglu", "qk-norm"))
+    moments = [
+        (base, one),
+        (base, one, two),
+        (base, one, person("two", 2, 1.8, ("one",), seeds=(1, 2), techniques=("rotary",))),
+        (base, one, two, late),
+        (person("base", 0, 2.0, seeds=(1, 2), long=1.5, operator="base"), one, two, late),
+        (person("base", 0, 2.1, operator="base"), one, two, late),
+        (base, person("one", 1, 1.9, ("base",), status=Status.DISQUALIFIED), two, late),
+    ]
+    kept, tries = {}, {}
+    for people in (family(*moment) for moment in moments):
+        found = observations(people, kept)
+        assert found == observations(people)
+        lessons = distil(people.values(), Effects({}, found), tries)
+        assert lessons == distil(people.values(), Effects({}, observations(people)))
+
+
+def test_pairs_that_are_rare_have_no_column_and_of_equal_ones_the_first_seen_stays():
+    rows = [
+        {(("pair", a, b), "z"): 1.0, (("technique", a), "near"): 2.0} for a, b in ("xy", "vw", "xy", "tu")
+    ]
+    table = Table.of([Entries.of(row) for row in rows]).with_common("pair", 2)
+    assert table.rows.tolist() == [0, 0, 1, 1, 2, 2, 3]
+    assert table.with_common("pair", 1).rows.tolist() == [0, 0, 1, 2, 2, 3]
 
 
 def test_lessons_name_the_trials_that_support_and_contradict_them():
