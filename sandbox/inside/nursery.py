@@ -42,7 +42,7 @@ def main(control: socket.socket) -> int:
             pid = os.fork()
             if pid == 0:
                 control.close()
-                return _serve(request["environment"], descriptors)
+                os._exit(_serve(request["environment"], descriptors))  # shutting torch down takes a second
             for descriptor in descriptors:
                 os.close(descriptor)
         control.sendall(b"%d\n" % pid)
