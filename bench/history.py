@@ -11,6 +11,7 @@ Bars, at 1,000 individuals: status and log 1 s, start 3 s, a child 1.5 x what it
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import resource
@@ -127,6 +128,7 @@ def measure(count: int, pipe: Connection) -> None:
         lineage.GRACE = "now"  # else what the filling left would be counted
         evolution.workspace.lineage.pack(0)
         evolution.memory.project_derived()
+        gc.freeze()  # as darwin evolve does, which has modelled its history by then
         pipe.send(None)
         while pipe.recv():
             pipe.send(child(evolution))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -239,6 +240,7 @@ def evolve(
             _end(evolution, evolution.run.comparison)
             return
         target = max(target, run.generation)
+        gc.freeze()  # what was read lives as long as the run: no search for garbage need go through it again
         try:
             with watched(evolution, target):
                 comparison = run_loop(evolution, target)
