@@ -121,11 +121,13 @@ def close_calls(
 
 
 def to_speed_up(population: Mapping[str, str], individuals: Mapping[str, Individual]) -> str | None:
-    """The script that births which aim at MFU rewrite: the population's fastest; None once one is fast enough."""
+    """The script that births which aim at MFU rewrite: the fastest that an agent of the population ever wrote, among
+    those no worse than the base, since those that survive by perplexity may all be slow. None once one is fast enough.
+    """
     base = next(iter(individuals.values()))
     if fastest(individuals.values(), base, FAST_ENOUGH) is not None:
         return None
-    best = fastest([individuals[i] for i in population.values()], base)
+    best = fastest([i for i in individuals.values() if i.author in population], base, least=0.0)
     return None if best is None else best.id
 
 

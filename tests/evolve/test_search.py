@@ -185,6 +185,11 @@ def test_the_fastest_no_worse_than_the_base_has_a_place_and_never_that_of_the_be
     assert to_speed_up(seats, people) is None
     del people["fast"]
     assert to_speed_up(seats, people) == "p1"
+    slow = family(
+        person("left", 1, 1.99, mfu=0.4), person("slower", 2, 1.5, mfu=0.3), person("lost", 3, 2.3, mfu=0.9)
+    )
+    assert to_speed_up({"Ada": "slower"}, slow) == "left"
+    assert to_speed_up({"Eve": "slower"}, slow) is None
 
 
 def test_births_that_aim_at_mfu_rewrite_the_fastest_once_a_generation():
