@@ -33,8 +33,8 @@ MOST, CHILDREN_EACH = 3, 24
 """Techniques that a run tries its champion without, at the larger budget, and how many children it has for each: so
 many cost about what the two trials of a technique cost."""
 
-CLOSE = 0.01
-"""Nats within which a run looks at a second pair: about one deviation of a difference at the larger budget."""
+LONG_PAIRS = 1
+"""Seeds for that: what is within the luck of one, 1 % of perplexity, may go or stay."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +165,9 @@ def thinner(evolution: Evolution, champion: Individual) -> Individual | None:
     names = ", ".join(name_of(idea) for idea, _ in doubtful)
     budget = budget_of(evolution.run.budget, LARGER)
     evolution.screen.say(f"{champion.id:14} is tried without {names} at {budget}: does it last?", "bold")
-    parts = {p.idea: p for p in ablate(evolution, champion, doubtful, LARGER, pairs=1).parts}
-    close = [o for o in doubtful if (e := parts[o[0]].effect) is not None and abs(e) < CLOSE]
-    if close:
-        parts |= {p.idea: p for p in ablate(evolution, champion, close, LARGER).parts}
-    useless = [p.idea for p in parts.values() if p.effect is not None and p.effect >= 0]
-    for part in parts.values():
+    parts = ablate(evolution, champion, doubtful, LARGER, LONG_PAIRS).parts
+    useless = [p.idea for p in parts if p.effect is not None and p.effect >= 0]
+    for part in parts:
         worth = "cannot be told" if part.effect is None else f"{100 * math.expm1(part.effect):+.1f} %"
         evolution.screen.say(f"{champion.id:14} {name_of(part.idea)}: {worth} at {budget}")
     if not useless:

@@ -61,7 +61,9 @@ def make(evolution: Evolution, target: int) -> Plan:
     larger = 2 * closing.LARGER_SEEDS * (LARGER * training + 2 * judging + STARTING)
     if Strategy.of(run).ablation:
         doubted = ablation.most(target * len(run.population))
-        larger += ablation.PAIRS * (1 + doubted) * (LARGER * training + judging + STARTING) + doubted * trial
+        larger += (
+            ablation.LONG_PAIRS * (1 + doubted) * (LARGER * training + judging + STARTING) + doubted * trial
+        )
     return Plan(
         children,
         most,

@@ -32,12 +32,12 @@ class Training:
     times: int = 1
     measured: dict[str, Any] = field(default_factory=dict)
 
-    def smoke(self, tokens: int, vocab_size: int) -> tuple[Inspected, float]:
-        """A few steps and one window through the model they made; (what the model is like, CPU seconds)."""
+    def smoke(self, tokens: int, vocab_size: int) -> Inspected:
+        """A few steps and one window through the model they made: what the model is like."""
         most = self.limits.smoke_cpu_seconds
         report = self.session.train("smoke", self.data, self.seed, tokens, most)
         self.session.check("smoke", report, most)
-        return self.session.inspect("smoke", vocab_size), self._seconds(report)
+        return self.session.inspect("smoke", vocab_size)
 
     def train(self, tokens: int) -> float:
         """Train on exactly so many tokens; the bill in seconds, noted before the phase is checked."""
@@ -53,8 +53,8 @@ class Training:
         self.measured["tokens_per_second"] = tokens / bill
         return bill
 
-    def to_budget(self, budget: Budget, model: Inspected, smoked: tuple[int, float]) -> None:
-        """Train on the tokens that a budget buys this script; ``smoked`` is (tokens, CPU seconds) of its smoke run.
+    def to_budget(self, budget: Budget, model: Inspected, few: int) -> None:
+        """Train on the tokens that a budget buys this script; ``few`` are those of its smoke run.
 
         For a budget of time: a rehearsal guesses, and where the bill is more than ``MARGIN`` off, the tokens are
         rescaled along the line through rehearsal and run, and it trains once more. Who is slow gets fewer tokens, and
@@ -70,7 +70,7 @@ class Training:
             self.train(tokens_for_flops(budget, model.flops_per_token))
         else:
             seconds = budget.amount
-            rehearsed, tokens = self._rehearse(seconds, smoked)
+            rehearsed, tokens = self._rehearse(seconds, few)
             bill = self.train(tokens)
             if abs(bill / seconds - 1) > MARGIN:
                 corrected = guess(seconds, tuple(sorted((rehearsed, (tokens, bill)))))  # type: ignore[arg-type]
@@ -94,30 +94,29 @@ class Training:
                 "--max_tokens.",
             )  # fmt: skip
 
-    def _rehearse(self, seconds: float, smoked: tuple[int, float]) -> tuple[tuple[int, float], int]:
+    def _rehearse(self, seconds: float, few: int) -> tuple[tuple[int, float], int]:
         """((tokens, billed seconds) of a short run, tokens guessed from it and from the one before it).
 
-        The smoke run comes first, and cold: on a fresh machine it may cost as much as a rehearsal of many more
-        tokens. A line through two such points says nothing, so a longer rehearsal follows, twice at most.
+        The first one repeats the smoke run, which was cold: a script's first run may cost twice what its second does.
+        Where the next hardly costs more, a line through both says nothing, and a longer one follows, twice at most.
         """
-        few, cheap = smoked
+        cheap = self._rehearsal(few)
         factor = min(64.0, max(2.0, self.limits.rehearsal_share * seconds / max(cheap, 1e-3)))
         for _ in range(3):
             tokens = int(few * factor)
-            dear, slowdown = self._rehearsal(tokens)
-            points = (few, cheap / slowdown), (tokens, dear)
-            if dear > self.limits.rehearsal_rise * cheap / slowdown or 2 * dear > seconds:
+            dear = self._rehearsal(tokens)
+            points = (few, cheap), (tokens, dear)
+            if dear > self.limits.rehearsal_rise * cheap or 2 * dear > seconds:
                 break
-            few, cheap, factor = tokens, dear * slowdown, 4.0
+            few, cheap, factor = tokens, dear, 4.0
         return points[1], guess(seconds, points)
 
-    def _rehearsal(self, tokens: int) -> tuple[float, float]:
-        """(bill in seconds, slowdown) of a short run."""
+    def _rehearsal(self, tokens: int) -> float:
+        """The bill of a short run, in seconds."""
         most, began = self.limits.smoke_cpu_seconds, time.monotonic()
         report = self.session.train("rehearsal", self.data, self.seed, tokens, most)
         self.session.check("rehearsal", report, most)
-        slowdown = self.pace.slowdown(began) if self.pace else 1.0
-        return self._seconds(report) / slowdown, slowdown
+        return self._seconds(report) / (self.pace.slowdown(began) if self.pace else 1.0)
 
     def _seconds(self, report: Report) -> float:
         return report.cpu_seconds if self.device == "cpu" else report.wall_seconds

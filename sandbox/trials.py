@@ -251,9 +251,9 @@ def _train(training: Training, job: Job, dataset: Dataset) -> None:
     budget, limits, measured = Budget.parse(job.budget), training.limits, training.measured
     tokens = job.tokens or (int(budget.amount) if budget.unit is Unit.TOKENS else None)
     few = min(tokens or limits.smoke_tokens, limits.smoke_tokens)
-    fresh, seconds = training.smoke(few, dataset.vocab_size)
+    fresh = training.smoke(few, dataset.vocab_size)
     if tokens is None:
-        training.to_budget(budget, fresh, (few, seconds))
+        training.to_budget(budget, fresh, few)
     else:
         training.keep_to(budget, training.train(tokens))
     model = training.session.inspect("probe", dataset.vocab_size)
