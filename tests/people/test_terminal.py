@@ -241,7 +241,7 @@ def editor(tmp_path):
 
 
 def with_a_worse_edit(folder: Path) -> None:
-    """Let the person's own edit of the champion, judged worse than main, wait at the gate; alone."""
+    """Let the person's own edit of the champion, judged worse than main, be the first to wait at the gate."""
     opened = open_workspace(folder)
     memory = opened.memory
     champion = waiting(memory)[-1]
@@ -256,7 +256,8 @@ def with_a_worse_edit(folder: Path) -> None:
     verdict = champion.verdict.model_copy(
         update={"outcome": Outcome.WORSE, "effect": 0.01, "interval": (0.001, 0.02)}
     )
-    known = {"status": Status.TRAINED, "trials": champion.trials, "verdict": verdict}
+    earlier = champion.ordinal - 1  # of equals, the earlier one is shown first
+    known = {"status": Status.TRAINED, "trials": champion.trials, "verdict": verdict, "ordinal": earlier}
     memory.record(edited.model_copy(update=known))
 
 
