@@ -104,7 +104,9 @@ def test_the_next_start_sweeps_what_a_dead_owner_left_and_nothing_else(temporary
     for folder in (dead, reused, mine, other):
         (folder / "genome").mkdir(parents=True)
     left = subprocess.Popen(["/bin/sleep", "1000"], env={"DARWIN_BOX": str(dead)})
-    wait_until(lambda: psutil.Process(left.pid).name() == "sleep")
+    wait_until(
+        lambda: psutil.Process(left.pid).environ().get("DARWIN_BOX")
+    )  # for a moment it has a name alone
     process.sweep()
     assert left.wait() == -signal.SIGKILL
     assert sorted(temporary.iterdir()) == sorted([mine, other])
