@@ -121,10 +121,10 @@ class Gateway:
         try:
             for agent, prompt in prompt_tokens.items():
                 call = _most(self._seats[agent], prompt, self._seats[agent].answer_tokens)
-                taken.append((agent, sum([call] * calls, Usage())))
-                self.ledger.reserve(*taken[-1])
+                highest = sum([call] * calls, Usage())
+                self.ledger.reserve(agent, highest)
+                taken.append((agent, highest))
         except LimitReached:
-            taken.pop()
             return False
         finally:
             for agent, highest in taken:

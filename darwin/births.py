@@ -297,7 +297,6 @@ def _commit(
         lineage,
         files,
         (target, *partners),
-        agent=birth.author,
         body=[proposal.hypothesis, *outlook],
         id=birth.id,
         ordinal=birth.ordinal,

@@ -16,7 +16,6 @@ def committed(
     files: Mapping[str, bytes],
     parents: Sequence[Individual],
     *,
-    agent: str | None = None,
     signature: str | None = None,
     body: Iterable[str] = (),
     **facts: Any,
@@ -24,7 +23,7 @@ def committed(
     """Make the commit of a genome's files, and its individual; neither is in memory nor has a ref yet.
 
     Args:
-        agent: who wrote it, if an agent did; ``signature`` is the git identity of a person who did.
+        signature: the git identity of the person who wrote it; else its author is the agent in ``facts``, if any.
         body: paragraphs of the commit's message under its subject.
         facts: what else the record says (``Individual``); its operator, generation, owner and techniques are the
             commit's trailers too.
@@ -33,7 +32,7 @@ def committed(
         files,
         [parent.commit for parent in parents],
         ordinal=facts["ordinal"],
-        author=agent,
+        author=None if signature else facts.get("author"),
         signature=signature,
         subject=facts["subject"],
         body=body,

@@ -24,24 +24,15 @@ Column = tuple[Any, ...]
 """The group that a column belongs to, and what it is called there."""
 Row = Mapping[Column, float]
 
-PLACES: Mapping[tuple[str, ...], int] = {
-    ("z",): 0,
-    ("near",): 0,
-    ("far",): 1,
-    ("slope", "near"): 0,
-    ("slope", "far"): 1,
-    ("bend", "near"): 2,
-    ("bend", "far"): 3,
-}
-"""Where a column stands in its group, by what it is called there."""
-MOST = 4
-"""Columns of a group, at most."""
 CALLED = {
     1: (("z",),),
     2: (("near",), ("far",)),
     4: (("slope", "near"), ("slope", "far"), ("bend", "near"), ("bend", "far")),
 }
 """What the columns of a group are called, by how many there are."""
+MOST = max(CALLED)
+PLACES = {called: place for columns in CALLED.values() for place, called in enumerate(columns)}
+"""Where a column stands in its group, by what it is called there."""
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,7 @@ class Nursery:
                 answer += more
             return int(answer)
         except OSError:
-            self._end()
-            raise BoxLost(f"The server that trials are forked from is lost: {self._why()}") from None
+            raise BoxLost(f"The server that trials are forked from is lost: {self.close()}") from None
         except BaseException:  # an answer may still come, and would be taken for the next one
             self.close()
             raise
@@ -143,24 +142,19 @@ class Nursery:
                 return _used(psutil.Process(self._process.pid))
         return 0.0
 
-    def close(self) -> None:
-        """End it; servers go on until their own input ends."""
-        self._end()
-        self._log.close()
-
-    def _end(self) -> None:
+    def close(self) -> str:
+        """End it, and say its last words; servers go on until their own input ends."""
         self._control.close()
         try:
             self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:  # it is still importing
             self._process.kill()
             self._process.wait()
-
-    def _why(self) -> str:
         if self._log.closed:
             return "it was ended"
-        self._log.seek(0)
-        return self._log.read().decode(errors="replace").strip().rpartition("\n")[2] or "it has ended"
+        with self._log:
+            self._log.seek(0)
+            return self._log.read().decode(errors="replace").strip().rpartition("\n")[2] or "it has ended"
 
 
 class ProcessBox:
