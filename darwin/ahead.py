@@ -30,7 +30,7 @@ T = TypeVar("T")
 def asked_ahead(evolution: Evolution, tasks: Sequence[Task]) -> dict[str, First]:
     """Have models asked for several tasks at once; by child, how to wait for each.
 
-    Nothing is asked where there are fewer than two tasks, where an author has two, or where a limit is near.
+    Nothing is asked where an author has two, or where a limit is near.
     """
     authors: dict[str, ChatAgent] = {}
     for task in tasks:
@@ -39,12 +39,7 @@ def asked_ahead(evolution: Evolution, tasks: Sequence[Task]) -> dict[str, First]
             authors[task.agent] = agent
     prompts = {name: agent.member.prompt_tokens for name, agent in authors.items()}
     gateway = evolution.gateway
-    if (
-        len(tasks) < 2
-        or len(authors) < len(tasks)
-        or gateway is None
-        or not gateway.roomy(prompts, MOST_CALLS)
-    ):
+    if len(authors) < len(tasks) or gateway is None or not gateway.roomy(prompts, MOST_CALLS):
         return {}
     baton = threading.Lock()
     baton.acquire()  # the caller's, until it waits

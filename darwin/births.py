@@ -61,7 +61,7 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
     missing = [birth for birth in births if birth.id not in memory.individuals]
     if missing:
         known = outlook(evolution, before)
-        firsts = _ask_ahead(evolution, missing, before, known)
+        ahead = _ask_ahead(evolution, missing, before, known)
     for birth in missing:
         wish = None
         if evolution.run.control == "reseeded":
@@ -69,8 +69,8 @@ def bear(evolution: Evolution, births: Sequence[Birth]) -> list[Individual]:
         else:
             with evolution.events.step("write", individual=birth.id):
                 merged = _cross(evolution, birth, before, known) or _resolve(evolution, birth, before, known)
-                first = firsts.get(birth.id)
-                child, wish = (merged, None) if merged else _write(evolution, birth, before, known, first)
+                begun = ahead.get(birth.id)
+                child, wish = (merged, None) if merged else _write(evolution, birth, before, known, begun)
         filed = requests.asked(evolution, child, wish)
         earlier = [memory.requests.get(request.id) for request in filed]
         memory.record(child, *filed, refs={individual_ref(child.id): child.commit})
@@ -119,18 +119,19 @@ def task_for(evolution: Evolution, birth: Birth, before: int, known: Outlook) ->
 
 def _ask_ahead(
     evolution: Evolution, births: Sequence[Birth], before: int, known: Outlook
-) -> dict[str, First]:
-    """Have the batch's models asked at once; not of births that may yet become crossovers, which take no model."""
+) -> dict[str, tuple[Task, First]]:
+    """Have the batch's models asked at once, by birth what each was given; not of births that may yet become
+    crossovers, which take no model."""
     asking = [b for b in births if isinstance(evolution.agents[b.author], ChatAgent) and not b.partners]
     if len(asking) < 2 or evolution.run.control == "reseeded":
         return {}
-    tasks = (
+    tasks = [
         replace(task_for(evolution, b, before, known), briefing=brief(evolution, b, before)) for b in asking
-    )
-    firsts = asked_ahead(evolution, tuple(tasks))
+    ]
+    firsts = asked_ahead(evolution, tasks)
     for birth in asking if firsts else ():
         _say_who_asks(evolution, birth)
-    return firsts
+    return {task.child: (task, firsts[task.child]) for task in tasks if firsts}
 
 
 def _say_who_asks(evolution: Evolution, birth: Birth) -> None:
@@ -140,18 +141,18 @@ def _say_who_asks(evolution: Evolution, birth: Birth) -> None:
 
 
 def _write(
-    evolution: Evolution, birth: Birth, before: int, known: Outlook, first: First | None = None
+    evolution: Evolution, birth: Birth, before: int, known: Outlook, begun: tuple[Task, First] | None = None
 ) -> tuple[Individual, Wish | None]:
-    """The child that its author writes, and what the author asks people for beside; ``first`` if it was asked ahead."""
+    """The child that its author writes, and what the author asks people for beside; ``begun`` if it was asked ahead."""
     memory, agent = evolution.memory, evolution.agents[birth.author]
     files = _script(evolution, memory.individuals[birth.target], before)
-    task = task_for(evolution, birth, before, known)
+    task, first = begun or (task_for(evolution, birth, before, known), None)
     errors: tuple[str, ...] = ()
     try:
         if isinstance(agent, ChatAgent):
             if first is None:
                 _say_who_asks(evolution, birth)
-            task = replace(task, briefing=brief(evolution, birth, before))
+                task = replace(task, briefing=brief(evolution, birth, before))
             proposal = rewrite(agent, task, memory.has_code, attempts=ASKED_AGAIN + 1, first=first)
             proposal, errors = repaired(evolution, agent, task, proposal, files)
         else:
