@@ -31,8 +31,8 @@ from darwin.screen import safe
 
 PROMPT = (
     "[a] approve: merges it into main  [Enter, d] decide later; nothing is blocked",
-    "[r] reject: the agents hear why   [f, space] read the whole diff ({lines} lines)",
-    "[e] edit: it is re-trained first  [q] leave; it stays undecided",
+    "[r] reject; you are asked why     [f, space] read the whole diff ({lines} lines)",
+    "[e] edit: it is re-trained first  [q] leave all questions undecided",
 )
 MORE = "[space] on [b]ack [q] to the question"
 LEAVE = (ESCAPE, INTERRUPT, CLOSED)

@@ -38,6 +38,7 @@ def page(case: Case) -> Group:
         facts.add_row(Text(label, style="dim"), Text(text))
     parts: list[Text | Table] = [
         Text(f"{contender.id} by {_name(contender.author)}: {safe(contender.subject)}", style="bold"),
+        *([Text(f"On top of {written(case)}")] if len(case.line) > 1 else []),
         *_objections(case),
         _verdict(case),
         _larger(case),
@@ -173,11 +174,9 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
     count = len([t for t in contender.trials if t.status is TrialStatus.OK])
     yield (
         "Audits",
-        f"passed in {counted(count, 'trial')}: no leaks, determinism, logits, limits",
+        f"passed in {counted(count, 'trial')}: sees no future, repeats itself, in its limits",
     )
     yield ("Not tested", untested(case))
-    if len(case.line) > 1:
-        yield ("Lineage", written(case))
     if case.requests:
         yield ("Requests", f"{counted(case.requests, 'request')} of agents wait: darwin requests")
 
@@ -208,11 +207,10 @@ def untested(case: Case) -> str:
 
 
 def written(case: Case) -> str:
-    """Who wrote the changes since main, oldest first."""
-    steps = [f"{_name(i.author)} ({safe(i.subject, 40)})" for i in case.line]
-    if len(steps) > 3:
-        steps = [steps[0], f"{len(steps) - 2} more", steps[-1]]
-    return counted(len(case.line), "change") + " since main: " + ", ".join(steps)
+    """What a merge brings besides the contender's own change, oldest first: the ids say who wrote it."""
+    earlier = [one.id for one in case.line[:-1]]
+    named = ", ".join(earlier[:2]) + (f", {len(earlier) - 2} more" if len(earlier) > 2 else "")
+    return f"{counted(len(earlier), 'earlier change')} that main lacks too: {named}"
 
 
 def _name(author: str | None) -> str:

@@ -18,7 +18,7 @@ from tests.evolve import laboratory
 from tests.evolve.laboratory import data_set, start
 from tests.people.terminal import Person
 
-QUESTION = "[e] edit: it is re-trained first  [q] leave; it stays undecided"
+QUESTION = "[e] edit: it is re-trained first  [q] leave all questions undecided"
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from darwin.screen import Screen
 from darwin.workspace import open_workspace
 from tests.people.terminal import Person
 
-QUESTION = "[e] edit: it is re-trained first  [q] leave; it stays undecided"
+QUESTION = "[e] edit: it is re-trained first  [q] leave all questions undecided"
 SIZES = [(80, 24), (140, 50)]
 COLOURS = {"colour": {}, "no colour": {"NO_COLOR": "1"}}
 
@@ -60,9 +60,9 @@ def test_the_page_tells_what_changed_how_sure_it_is_and_what_it_costs(folder, ch
     for words in (
         champion.id, champion.author, "BETTER than main (g000-base)", " sure", "paired seeds", "At 6 x the budget",
         "perplexity", "ranges 98 % sure", "MFU", "main = base", "Hypothesis", "Expected", "it came to", "lines in",
-        "Costs", "parameters", "memory", "Audits", "Not tested", "Lineage",
+        "Costs", "parameters", "memory", "Audits", "Not tested", "On top of",
         "[a] approve: merges it into main", "[Enter, d] decide later; nothing is blocked",
-        "[r] reject: the agents hear why",
+        "[r] reject; you are asked why",
     ):  # fmt: skip
         assert words in shown, words
     assert (b"\x1b[1;32m" in person.all) == (colour == "colour")
