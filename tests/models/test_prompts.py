@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from darwin.agents import tokens as counting
 from darwin.agents.agent import Task
 from darwin.agents.briefing import Briefing, Known, Rewritten
 from darwin.agents.chat import ChatAgent
@@ -205,3 +209,29 @@ def test_expectations_are_scored():
     found = calibration([attempt(-0.1, -0.05), attempt(-0.1, 0.05)])
     assert found == Calibration(scored=2, error=0.1, bias=0.1, direction=0.5)
     assert "too hopeful by 0.100" in calibration_in_words(found)
+
+
+def test_tokens_are_counted_by_tiktoken_where_its_ranks_are_at_hand_and_never_downloaded(
+    tmp_path, monkeypatch
+):
+    asked = []
+
+    class Encoding:
+        def encode_ordinary(self, text):
+            return text.split()
+
+    def get_encoding(name):
+        asked.append(name)
+        return Encoding()
+
+    monkeypatch.setitem(sys.modules, "tiktoken", SimpleNamespace(get_encoding=get_encoding))
+    monkeypatch.setattr(counting, "find_spec", lambda name: name)
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    counting._encoding.cache_clear()
+    try:
+        assert count("one two three") == estimate("one two three") and not asked
+        (tmp_path / hashlib.sha1(counting._RANKS.encode()).hexdigest()).write_bytes(b"ranks")
+        counting._encoding.cache_clear()
+        assert count("one two three") == 3 and asked == ["o200k_base"]
+    finally:
+        counting._encoding.cache_clear()
