@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 
@@ -48,7 +49,9 @@ def main(pairs: int = 3, budget: str = "20s") -> None:
         assert done.loss is not None, done.error
         return done
 
+    began = time.monotonic()
     tokens = trial(None, 1).tokens
+    pace.settle(began)
     ratios = []
     for number in range(pairs):
         first = bare(tokens, number, folder) if number % 2 == 0 else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from statistics import fmean
 
 from darwin.begin import ANCESTOR
@@ -75,7 +76,9 @@ def main(budget: str = "20s", seeds: int = 2) -> None:
         first = trial(files, 1, None)
         return [first, *(trial(files, seed, first.tokens) for seed in range(2, seeds + 1) if first.loss)]
 
+    began = time.monotonic()
     base = trials(files)
+    pace.settle(began)
     half = trial(files, 1, base[0].tokens // 2)
     per_log_time = (half.loss - base[0].loss) / math.log(base[0].seconds / half.seconds)
     print(f"base: {base[0].tokens:,} tokens, {per_log_time:.3f} nats for each e-fold of time", flush=True)

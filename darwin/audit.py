@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +63,7 @@ def audit(
         jobs = jobs[1:]
     trial = None
     with closing(Pace(sandbox, reference, dataset, limits, None)) as pace:
+        began = time.monotonic()
         for job in jobs:
             for _, trial in evaluate(
                 [job], dataset, sandbox, workers=1, peak_flops=1.0, limits=limits, device=device, pace=pace
@@ -69,6 +71,8 @@ def audit(
                 if job.label == "base" and trial.judge_seconds is not None:
                     limits = Limits().after_base(trial.seconds or 0.0, trial.judge_seconds)
                     limits = replace(limits, train_cpu_seconds=Limits().train_cpu_seconds)
+                    if trial.slowdown is not None:
+                        pace.settle(began)
     assert trial is not None
     return trial, explain(trial)
 

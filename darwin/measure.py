@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from darwin.events import step
 from darwin.evolution import Evolution
-from darwin.memory.records import Individual, Status, Trial, TrialStatus
+from darwin.memory.records import Individual, Run, Status, Trial, TrialStatus
 from darwin.sandbox import Job
 from darwin.sandbox.budget import Budget, Unit
 from darwin.verdicts import find
@@ -106,15 +107,32 @@ def tokens_of(individual: Individual, budget: str, individuals: Mapping[str, Ind
     return None
 
 
+def tokens_for(
+    individual: Individual, run: Run, times: int, individuals: Mapping[str, Individual]
+) -> int | None:
+    """The tokens of a trial, if they can be known. A larger budget's follow at first from all bills of the same code:
+    one of them may be 5 % off, and that would be so much training more or less where it counts most."""
+    known = tokens_of(individual, budget_of(run.budget, times), individuals)
+    tokens = tokens_of(individual, run.budget, individuals)
+    if known is not None or tokens is None:
+        return known
+    bills = [
+        t.seconds for one in individuals.values() if one.code == individual.code for t in one.trials
+        if t.budget == run.budget and t.tokens == tokens and t.seconds is not None and t.slowdown is not None
+    ]  # fmt: skip
+    share = Budget.parse(run.budget).amount / fmean(bills) if bills else 1.0
+    return round(tokens * times * share)
+
+
 def _job(evolution: Evolution, individual: Individual, wanted: Wanted, missing: list[str]) -> Job:
     run = evolution.run
-    tokens = tokens_of(individual, run.budget, evolution.memory.individuals)
+    tokens = tokens_for(individual, run, wanted.times, evolution.memory.individuals)
     return Job(
         label=individual.id,
         files=evolution.workspace.lineage.files(individual.commit),
         seed=wanted.seed,
         salt=individual.id if individual.operator == "reseeded" else "",
-        tokens=None if tokens is None else tokens * wanted.times,
+        tokens=tokens,
         budget=budget_of(run.budget, wanted.times),
         split=missing[0],
         further=tuple(missing[1:]),

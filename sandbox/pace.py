@@ -1,14 +1,17 @@
 """The pace of this machine: a few steps of the base, run by a trusted server beside the trials.
 
 CPU seconds are not worth the same at all times: a neighbour on the same core, cache or clock makes every
-step dearer. What the base's own steps cost meanwhile, against what they cost in generation 0, is the slowdown by
-which a bill is divided. A sample is short and varies by a tenth and more, mostly upwards; so both figures are the
-lower quartile of many (of 10 s runs of one script, quiet and loaded, that left bills with a deviation of 4.8 %, the
-median of the samples beside each run 7.9 %, and no correction 6.0 %).
+step dearer. What the base's own steps cost meanwhile, against what they cost beside the trials of generation 0, says
+by how much. A sample is short and varies by a tenth and more, mostly upwards; so both figures are the lower quartile
+of many (of 10 s runs of one script, quiet and loaded, that left bills with a deviation of 4.8 %, the median of the
+samples beside each run 7.9 %, and no correction 6.0 %). A short run between two trials also suffers more than a long
+one: beside two trials it costs 8 % more than alone, and 5 % more after a rest, when nothing else slows down. So it is
+measured against samples of the same kind, and the slowdown by which a bill is divided is the root of the ratio.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,11 +24,8 @@ from darwin.sandbox.errors import BoxLost, SandboxError
 from darwin.sandbox.limits import Limits
 from darwin.sandbox.session import Failed, Session
 
-QUIET_SAMPLES = 12
-"""Samples in generation 0, which a slowdown is measured against."""
-
 LEAST_SAMPLES = 8
-"""Samples that a slowdown takes at the least."""
+"""Samples that a slowdown takes at the least, and what it is measured against."""
 
 RECENT_SECONDS = 120.0
 """Wall seconds back to which samples count; for a longer run all that were taken beside it do. (Runs of 11 s beside
@@ -35,7 +35,7 @@ other work: bills with a deviation of 3.9 % by the samples of 60 s, 2.8 % of 120
 class Pace:
     """Samples the base's steps. Thread-safe; starts its server at the first sample.
 
-    ``quiet`` is the CPU seconds of a sample in generation 0 (None: it is measured at first use).
+    ``quiet`` is the CPU seconds of a sample in generation 0; until it is known (None), nothing is slow.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class Pace:
             self._samples.append((time.monotonic(), seconds))
             return seconds
 
-    def settle(self) -> float:
-        """``quiet``, measured now where it is not known yet."""
-        with self._changing:
-            if self.quiet is None:
-                self.quiet = lower_quartile([self.sample() for _ in range(QUIET_SAMPLES)])
-            return self.quiet
+    def settle(self, since: float) -> float | None:
+        """``quiet``; where it is not known yet, from the samples since ``since`` (of ``time.monotonic``). None where
+        no trial was timed yet."""
+        if self.quiet is None and self._watching is not None:
+            self.quiet = self._recent(since)
+        return self.quiet
 
     @contextmanager
     def beside(self) -> Iterator[None]:
@@ -91,19 +91,27 @@ class Pace:
                 self._watchers -= 1
 
     def slowdown(self, since: float) -> float:
-        """How much dearer the base's steps are since ``since`` (of ``time.monotonic``), or of late if that is not
-        long ago; samples more if there are too few."""
-        quiet = self.settle()
-        since = min(since, time.monotonic() - RECENT_SECONDS)
-        while len(found := [s for when, s in list(self._samples) if when >= since]) < LEAST_SAMPLES:
-            self.sample()
-        return lower_quartile(found) / quiet
+        """How much dearer a trial's steps are since ``since`` (of ``time.monotonic``), or of late if that is not long
+        ago, than in generation 0: 1 or more. Samples more if there are too few."""
+        if self.quiet is None:
+            return 1.0
+        now = self._recent(min(since, time.monotonic() - RECENT_SECONDS))
+        # Never less than 1: a trial that ran alone did not get faster by it, only the samples beside it did. The root,
+        # since of the log of what samples grew dearer by, the repeated bills of four scripts each in three runs (one
+        # quiet, two beside other work) shared 0.7, 0.4 and 0.5.
+        return math.sqrt(max(1.0, now / self.quiet))
 
     def close(self) -> None:
         """End the server; harmless the second time."""
         self._closed.set()
         if self._box is not None:
             self._box.close()
+
+    def _recent(self, since: float) -> float:
+        """The lower quartile of the samples since then; samples more if there are too few."""
+        while len(found := [s for when, s in list(self._samples) if when >= since]) < LEAST_SAMPLES:
+            self.sample()
+        return lower_quartile(found)
 
     def _watch(self) -> None:
         with suppress(SandboxError):  # closed, or lost: who asks for the slowdown samples again and is told
@@ -113,6 +121,8 @@ class Pace:
                     began = time.monotonic()
                     self.sample()
                     pause = max(least, self._limits.pace_pause_factor * (time.monotonic() - began))
+                    if self.quiet is None:  # all that follows is measured against these
+                        pause /= 2
 
     def _run(self) -> float:
         assert self._session is not None
