@@ -76,8 +76,7 @@ def compare(evolution: Evolution) -> Comparison | None:
     rivals = list({i.id: i for i in (base, incumbent, champion)}.values())
     seeds = evolution.seeds("closing", SEEDS)
     evolution.screen.comparing(base, champion, len(seeds))
-    # The same runs on the split that chose the champion: what was claimed can be held against them (bench/claims.py).
-    measure(evolution, [Wanted(i, seed, ("test", "val")) for seed in seeds for i in rivals])
+    measure(evolution, [Wanted(i, seed, ("test",)) for seed in seeds for i in rivals])
     rows = [_row(evolution, base.id, champion.id, run.budget, seeds)]
     if run.champion is not None:
         larger = evolution.seeds("larger", LARGER_SEEDS)
