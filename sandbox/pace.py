@@ -123,7 +123,7 @@ class Pace:
                     took = time.monotonic() - began
 
     def _pause(self, took: float) -> float:
-        """Wall seconds until the next sample: short ones in generation 0, which all that follows is measured against."""
+        """Wall seconds until the next sample: short in generation 0, which the rest is measured against."""
         usual = max(self._limits.pace_pause_seconds, self._limits.pace_pause_factor * took)
         return usual if self.quiet is not None else usual / 4
 
