@@ -157,6 +157,12 @@ def test_who_aims_at_mfu_takes_what_is_fast_and_costs_no_perplexity() -> None:
     assert drawn(aim="mfu", settings={}, beliefs=dear)["poor"] < 10
 
 
+def test_who_aims_at_mfu_tries_nothing_of_which_nobody_knows_whether_it_raises_it() -> None:
+    sure = {"technique:good": belief(-0.1, mfu=0.05), "technique:poor": belief(-0.1)}
+    unsure = {key: value | {"mfu_sd": 5.0} for key, value in (("technique:poor", belief(-0.1)),)}
+    assert drawn(aim="mfu", settings={"n_embd": 128}, beliefs=sure | unsure) == {"good": 400}
+
+
 def test_the_step_is_the_one_it_was_given() -> None:
     only = question(
         techniques=[], settings={"learning_rate": 1e-3}, steps={"learning_rate": 0.5}, temperament="tuner"
