@@ -22,12 +22,12 @@ from darwin.bell import Bell
 from darwin.cli import options
 from darwin.config import Config, check, override, parse_duration, parse_generations
 from darwin.confinement import confined
+from darwin.ending import show_end
 from darwin.errors import UsageError
 from darwin.evolution import Evolution
-from darwin.gate import unjudged, waiting
+from darwin.gate import unjudged
 from darwin.headline import headline
 from darwin.loop import evolve as run_loop
-from darwin.memory.records import Comparison
 from darwin.memory.requests import Kind, pending
 from darwin.models import HINT, gateway_for
 from darwin.notify import END, FAILURE, Notifier
@@ -36,9 +36,7 @@ from darwin.progress import progress
 from darwin.rescue import rescue
 from darwin.sandbox import SandboxError
 from darwin.screen import Screen, counted
-from darwin.spending import in_words
 from darwin.strategy import CONTROLS
-from darwin.tables import show_comparison, show_summary
 from darwin.workspace import Workspace, is_workspace, locate, locked, open_workspace
 
 DEFAULTS = Config()
@@ -237,7 +235,7 @@ def evolve(
         if target <= run.generation and run.target is None and not retrain and not _asked_for(evolution):
             done = counted(run.generation, "generation")
             screen.say(f"Nothing is missing: {done} complete. For more: darwin evolve -g +5 -C {folder}")
-            _end(evolution, evolution.run.comparison)
+            show_end(evolution, evolution.run.comparison)
             return
         target = max(target, run.generation)
         gc.freeze()  # what was read lives as long as the run: no search for garbage need go through it again
@@ -258,7 +256,7 @@ def evolve(
             )
             raise
         told(END, headline(evolution.memory))
-        _end(evolution, comparison)
+        show_end(evolution, comparison)
         if evolution.run.generation < target:
             screen.say(f"{evolution.run.generation} of {target} generations are complete.", "yellow")
         if evolution.cut_short:
@@ -366,25 +364,3 @@ def opened_for(
             if not workspace.memory.begun:
                 beginning.discard(folder)
             raise
-
-
-def _end(evolution: Evolution, comparison: Comparison | None) -> None:
-    """The end of a run: base, main and champion, what it cost, what to do next."""
-    screen, folder = evolution.screen, evolution.workspace.folder
-    if comparison is None:
-        screen.say("There is no closing comparison.", "yellow")
-    else:
-        screen.say("")
-        show_comparison(screen, comparison, evolution.memory)
-    show_summary(screen, evolution.memory)
-    if evolution.gateway is not None:
-        screen.say(f"Models in all: {in_words(evolution.gateway.ledger.total())}.  darwin cost")
-    screen.say(headline(evolution.memory), "bold")
-    where = f" -C {folder}"
-    if waiting(evolution.memory):
-        screen.say(f"To merge or reject it:  darwin review{where}", "bold")
-    screen.say(
-        f"What was changed:       darwin show {comparison.champion if comparison else 'base'} --diff{where}"
-    )
-    screen.say(f"The whole story:        darwin report{where}")
-    screen.say(f"The family tree:        git{where} log --graph --all --notes=darwin")
