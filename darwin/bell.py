@@ -47,7 +47,7 @@ class Bell:
     def _open(self) -> None:
         """Show the best change that waits, if one does, and leave what the person says to the run."""
         opened = open_workspace(self._folder)
-        answered = answers.posted(self._folder)[0]
+        answered = answers.answered(self._folder)
         queue = [c for c in gate.waiting(opened.memory)[::-1] if c.id not in answered]
         if not queue:
             self._screen.say("Nothing waits for a decision.")

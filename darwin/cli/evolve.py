@@ -20,6 +20,7 @@ from darwin.agents.members import FILE as AGENTS
 from darwin.agents.members import KINDS
 from darwin.bell import Bell
 from darwin.cli import options
+from darwin.cli.review import settle
 from darwin.config import Config, check, override, parse_duration, parse_generations
 from darwin.confinement import confined
 from darwin.ending import show_end
@@ -255,18 +256,19 @@ def evolve(
                 "yellow",
             )
             raise
-        told(END, headline(evolution.memory))
+        complete = f"{evolution.run.generation} of {target} generations are complete."
+        told(*((FAILURE, complete) if evolution.cut_short else (END, headline(evolution.memory))))
         show_end(evolution, comparison)
         if evolution.run.generation < target:
-            screen.say(f"{evolution.run.generation} of {target} generations are complete.", "yellow")
+            screen.say(complete, "yellow")
         if evolution.cut_short:
             raise typer.Exit(1)
 
 
 def _asked_for(evolution: Evolution) -> bool:
     """Whether people have left anything to do: decisions to carry out, edits to judge, layouts to try."""
-    memory, posted = evolution.memory, answers.posted(evolution.workspace.folder)[0]
-    return bool(posted or unjudged(memory) or pending(memory.requests, Kind.LAYOUT))
+    memory, answered = evolution.memory, answers.answered(evolution.workspace.folder)
+    return bool(answered or unjudged(memory) or pending(memory.requests, Kind.LAYOUT))
 
 
 @contextmanager
@@ -275,6 +277,8 @@ def telling(command: str | None, folder: Path, screen: Screen) -> Iterator[Notif
     notifier = Notifier(command, folder, screen.say)
     try:
         yield notifier
+    except typer.Exit:
+        raise  # what it is about was told
     except Exception as error:
         notifier(FAILURE, str(error))
         raise
@@ -330,6 +334,19 @@ def agents_file(agents: str | None) -> Path | None:
 
 
 @contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """The workspace's lock. What people said while a run was ending is carried out after it, as they were promised."""
+    with locked(folder):
+        yield
+    if answers.anything(folder):
+        screen = Screen()
+        try:
+            settle(folder, screen)
+        except UsageError as error:
+            screen.say(str(error), "yellow")
+
+
+@contextmanager
 def opened_for(
     folder: Path,
     given: dict[str, Any],
@@ -340,7 +357,7 @@ def opened_for(
 ) -> Iterator[Workspace]:
     """The workspace, made if it is missing, locked. One that was made in vain is taken back."""
     if is_workspace(folder):
-        with locked(folder):
+        with held(folder):
             for sentence in rescue(folder):
                 Screen().say(sentence, "yellow")
             workspace = open_workspace(folder)
@@ -357,7 +374,7 @@ def opened_for(
     beginning.require_free(folder)
     config = replace(config, data=str(beginning.data_folder(config, text, data)))
     workspace = beginning.create(folder, config, genome or beginning.ANCESTOR, agents)
-    with locked(folder):
+    with held(folder):
         try:
             yield workspace
         except (UsageError, SandboxError, AgentError):
