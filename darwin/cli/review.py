@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from darwin.errors import UsageError
 from darwin.keys import Keys
 from darwin.memory.memory import describe_verdict
 from darwin.memory.records import Choice, Individual
+from darwin.rulings import rule
 from darwin.screen import Screen, counted, safe
 from darwin.workspace import InUse, Workspace, locate, locked, open_workspace
 
@@ -133,7 +135,7 @@ def _ask(folder: Path, screen: Screen, *, every: bool) -> None:
         asked.add(left[0].id)
         case = gate.case(opened.memory, opened.lineage, left[0])
         with screen.alone():
-            desk = Desk(screen.console, Keys(), opened.lineage.person())
+            desk = Desk(screen.console, Keys(), opened.lineage.person(), partial(rule, folder=folder))
             answer = desk.review(case, opened.lineage.files(left[0].commit))
         if answer is None:
             screen.say(f"{left[0].id} is left as it was: undecided.")
