@@ -85,7 +85,7 @@ def _row_table(comparison: Comparison, row: ComparisonRow, memory: Memory) -> Ta
     table = plain_table("", "id", "perplexity", "change", "98 % interval", "MFU")
     base = (comparison.base, f"{row.base_perplexity:.3f}", "", "", _share(row.base_mfu))
     best = (
-        comparison.champion,
+        _short(comparison.champion),
         f"{row.champion_perplexity:.3f}",
         f"{row.change_percent:+.1f} %",
         f"{low:+.1f} to {high:+.1f} %",
@@ -94,9 +94,14 @@ def _row_table(comparison: Comparison, row: ComparisonRow, memory: Memory) -> Ta
     table.add_row("base", *base)
     known = {comparison.base: base, comparison.champion: best}
     incumbent = memory.run.incumbent
-    table.add_row("main", *known.get(incumbent, (incumbent, *_own_test(memory, row))))
+    table.add_row("main", *known.get(incumbent, (_short(incumbent), *_own_test(memory, row))))
     table.add_row(name, *best)
     return table
+
+
+def _short(id: str, width: int = 17) -> str:
+    """An id cut to a column's width; the whole one stands below the table."""
+    return id if len(id) <= width else f"{id[: width - 1]}…"
 
 
 def _own_test(memory: Memory, row: ComparisonRow) -> tuple[str, str, str, str]:
