@@ -6,16 +6,37 @@ import json
 
 import pytest
 
+from darwin.agents.roles import size
 from darwin.loop import evolve
 from darwin.memory.records import Status
-from darwin.repairs import shares
-from tests.models.brain import Brain
+from darwin.repairs import in_words, shares
+from tests.models.brain import Brain, role_of, texts
 from tests.models.scripted import ScriptedServer
 
 AGENTS = "".join(
     f'[[agent]]\nname = "{name}"\nmodel = "m"\nstyle = "{style}"\n\n'
     for name, style in (("Ada", "diff"), ("Alan", "file"), ("Barbara", "chunks"))
 )
+
+
+FORMS = {
+    ("Ada", "researcher", "SEARCH/REPLACE"), ("Ada", "engineer", "SEARCH/REPLACE"), ("Ada", "analyst", ""),
+    ("Alan", "researcher", "whole files"), ("Alan", "engineer", "whole files"), ("Alan", "analyst", ""),
+    ("Barbara", "chunk", "one definition"), ("Barbara", "engineer", "SEARCH/REPLACE"), ("Barbara", "analyst", ""),
+}  # fmt: skip
+"""Who is asked in which role for which form of edits."""
+
+
+def form_of(body) -> tuple[str, str, str]:
+    """(agent, role, form of edits) of a request, by its system prompt."""
+    system = texts(body)[0]
+    marks = {
+        "SEARCH/REPLACE blocks:": "SEARCH/REPLACE",
+        "each file that changes, whole": "whole files",
+        "after it the whole definition in one fence": "one definition",
+    }
+    (form,) = [form for words, form in marks.items() if words in system] or [""]
+    return system.partition(",")[0].partition(".")[0].removeprefix("You are "), role_of(system), form
 
 
 @pytest.fixture
@@ -48,7 +69,10 @@ def test_three_generations_in_diff_file_and_chunks_with_repairs(models, agents_f
             sum(bool(c.repairs) or c.status is Status.FAILED for c in children),
         )
         assert found.repaired == sum(bool(c.repairs) and c.status is Status.TRAINED for c in children)
-        assert "failed as first written" in run.said and "repairs it, 1 of 3" in run.said
+        assert found.repaired > 0, "or nothing shows that repairs re-enter"
+        assert f"{in_words(found)}." in run.said and "repairs it, 1 of 3" in run.said
+        assert {form_of(b) for b in server.requests} == FORMS
+        assert max(size(b["messages"]) for b in server.requests) <= 16_000
         total = run.evolution.gateway.ledger.total()
         assert total.calls == len(server.requests)
         assert (total.prompt_tokens, total.completion_tokens) == (
