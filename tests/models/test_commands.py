@@ -135,7 +135,7 @@ def test_agents_init_makes_an_unbegun_workspace_use_the_file(darwin, tmp_path):
 
 
 def test_a_finished_run_shows_its_costs_repairs_and_transcripts(darwin, models, tmp_path):
-    with ScriptedServer(Brain(2)) as server, models(server, agents="openai:2") as run:
+    with ScriptedServer(Brain(1)) as server, models(server, agents="openai:2") as run:
         evolve(run.evolution, 2)
         people = run.evolution.memory.individuals
     folder = ("-C", str(tmp_path / "w"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -36,7 +37,12 @@ def form_of(body) -> tuple[str, str, str]:
         "after it the whole definition in one fence": "one definition",
     }
     (form,) = [form for words, form in marks.items() if words in system] or [""]
-    return system.partition(",")[0].partition(".")[0].removeprefix("You are "), role_of(system), form
+    return author(body), role_of(system), form
+
+
+def author(body) -> str:
+    """The agent that asks."""
+    return re.match(r"You are (\w+)", texts(body)[0])[1]
 
 
 @pytest.fixture
@@ -47,8 +53,11 @@ def agents_file(tmp_path):
 
 
 def test_three_generations_in_diff_file_and_chunks_with_repairs(models, agents_file):
-    brain = Brain(break_every=3)
-    with ScriptedServer(brain) as server, models(server, agents_file=agents_file) as run:
+    brains = {name: Brain(break_every=2) for name in ("Ada", "Alan", "Barbara")}  # each breaks its own second
+    with (
+        ScriptedServer(lambda body: brains[author(body)](body)) as server,
+        models(server, agents_file=agents_file) as run,
+    ):
         evolve(run.evolution, 3)
         memory = run.evolution.memory
         children = list(memory.individuals.values())[1:]
