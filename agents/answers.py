@@ -17,6 +17,10 @@ class TooLong(Unanswered):
     """The prompt does not fit the model."""
 
 
+class NeverUsable(Unanswered):
+    """The model answered, and none of its answers could be used."""
+
+
 def raised(error: Any, model: str) -> AgentError:
     """The error that an agent's program reports, as an exception; it comes from a container, so it is only text."""
     kind, message = (
@@ -29,8 +33,14 @@ def raised(error: Any, model: str) -> AgentError:
     if kind == "context":
         return TooLong(message)
     if kind == "unusable":
-        return Unanswered(f"{model} gave no usable answer in three tries; of the last: {message}")
+        return NeverUsable(f"{model} gave no usable answer in three tries; of the last: {message}")
     return Unanswered(message or "the agent's program gave no reason")
+
+
+def asked_again(answer: Mapping[str, Any]) -> list[str]:
+    """What was wrong with the answers that an agent's program asked for again."""
+    problems = answer.get("again")
+    return [plain_line(str(one), 200) for one in problems[:10]] if isinstance(problems, list) else []
 
 
 _TYPES: dict[str, Callable[[Any], bool]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from darwin.agents.novelty import Changes
 from darwin.memory.records import Decision, Finding, Individual
 
 
@@ -32,11 +33,20 @@ class Rewritten:
 
 
 @dataclass(frozen=True)
+class Idea:
+    """What the individual ``id`` changed in the script it rewrote."""
+
+    id: str
+    changes: Changes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Briefing:
     """All of it.
 
     ``lineage`` are the target's ancestors, oldest first; ``tried`` other rewrites of the target and of its parent,
-    latest last; ``noise`` the standard deviation of the base's loss over seeds, in nats per token.
+    latest last; ``ideas`` what was tried on the target or an ancestor, to know a proposal that is nearly one of them;
+    ``noise`` the standard deviation of the base's loss over seeds, in nats per token.
     """
 
     budget: str
@@ -45,6 +55,7 @@ class Briefing:
     target: Individual
     lineage: tuple[Individual, ...] = ()
     tried: tuple[Rewritten, ...] = ()
+    ideas: tuple[Idea, ...] = ()
     contrasts: tuple[Rewritten, ...] = ()
     known: tuple[Known, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -14,17 +14,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from darwin.agents.errors import AgentError, ModelsStopped, Unanswered
+from darwin.agents.failures import STATUS, as_error, kind_of
 from darwin.agents.ledger import Ledger, LimitReached, Price, Spent
 from darwin.agents.tokens import estimate
 from darwin.agents.transcripts import Call, Recording, Transcripts, digest
-from darwin.agents.upstream import CHAT, Endpoint, Rejected, Upstream
+from darwin.agents.upstream import CHAT, Endpoint, Rejected, Reply, Upstream
 from darwin.memory.records import Usage
 
 SOCKET = "gateway.sock"
@@ -49,8 +50,9 @@ class Seat:
 class Gateway:
     """Sockets for agents. Thread-safe.
 
-    ``replay`` answers from a recording and asks nobody. ``stopped`` says, once it is not None, why no agent should
-    be asked for further children; ``failed`` whether that is an endpoint's doing and no limit's.
+    ``replay`` answers from a recording, failures included, and asks nobody. ``stopped`` says, once it is not None, why
+    no agent should be asked for further children; ``failed`` whether that is an endpoint's doing and no limit's.
+    ``say`` gets one line for each thing amiss.
     """
 
     def __init__(
@@ -64,13 +66,16 @@ class Gateway:
         upstream: Callable[..., Upstream] = Upstream,
         folder: Path | None = None,
     ) -> None:
-        self.ledger, self.transcripts = ledger, transcripts
+        self.ledger, self.transcripts, self.say = ledger, transcripts, say
         self.stopped: str | None = None
         self.failed = False
         self._seats = {seat.agent: seat for seat in seats}
         self._replay = replay
         self._calls: dict[str, Call] = {}
         self._spent: set[str] = set()  # agents that have reached a limit
+        self._turned_away: set[str] = (
+            set()
+        )  # agents whose present call asked in vain, and are on record with it
         self._lost = 0  # questions in a row that got no answer
         self._refused: dict[Seat, set[str]] = {seat: set() for seat in seats}
         self._upstreams = {e: upstream(e, say=say) for e in dict.fromkeys(seat.endpoint for seat in seats)}
@@ -87,6 +92,7 @@ class Gateway:
     def calling(self, agent: str, child: str, role: str) -> Iterator[None]:
         """Whatever the agent asks meanwhile is for this child, in this role."""
         self._calls[agent] = Call(child, role)
+        self._turned_away.discard(agent)
         try:
             yield
         finally:
@@ -153,25 +159,49 @@ class Gateway:
         seat, call = self._seats[agent], self._calls.get(agent)
         if call is None:
             raise Unanswered(f"{agent} has no task now")
-        if self.stopped:
-            raise Unanswered(self.stopped)
         request = {"model": seat.model, **{key: asked[key] for key in FORWARDED if key in asked}}
         most = asked.get("max_tokens", seat.answer_tokens)
         request["max_tokens"] = min(most if isinstance(most, int) and most > 0 else 1, seat.answer_tokens)
-        known = self._known(call, request)
-        if known is not None:
-            return known
         if self._replay is not None:
-            raise ModelsStopped(
-                f"The recording has no further answer for {call.child} ({call.role}). Replay it with the seed, agents "
-                "and generations that it was made with."
-            )
-        return self._ask(seat, call, request)
+            return self._replayed(self._replay, call)
+        return self._paid(call, request) or self._ask(seat, call, request)
 
     def _ask(self, seat: Seat, call: Call, request: dict[str, Any]) -> dict[str, Any]:
-        upstream = self._upstreams[seat.endpoint]
+        """The endpoint's answer. Whatever comes of it is a line of the transcripts; what was never sent is one a call,
+        and says no more than that."""
         prompt = estimate(json.dumps(request.get("messages", [])))
-        highest = _most(seat, prompt, request["max_tokens"])
+        common = {
+            "time": round(time.time(), 3), "agent": seat.agent, "child": call.child, "role": call.role,
+            "model": seat.model, "endpoint": seat.endpoint.host, "digest": digest(request), "request": request,
+        }  # fmt: skip
+        try:
+            highest = self._reserved(seat, prompt, request["max_tokens"])
+        except Unanswered as error:
+            if seat.agent not in self._turned_away:
+                self._turned_away.add(seat.agent)
+                self._write_failure({**common, "request": {}}, error)
+            raise
+        try:
+            reply, usage = self._metered(seat, call, request, prompt, highest)
+        except (ModelsStopped, Unanswered) as error:
+            self._write_failure(common, error)
+            raise
+        self.transcripts.write(
+            {**common, "status": 200, "response": reply.body, "seconds": reply.seconds, "retries": reply.retries,
+             "usage": usage.model_dump(), "replayed": False}
+        )  # fmt: skip
+        return reply.body
+
+    def _write_failure(self, exchange: Mapping[str, Any], error: AgentError) -> None:
+        said = {"error": str(error), "kind": kind_of(error)}
+        ended = {"stopped": self.stopped, "failed": self.failed}
+        self.transcripts.write({**exchange, "status": 0, "response": said, "usage": None, **ended})
+
+    def _reserved(self, seat: Seat, prompt: int, completion: int) -> Usage:
+        """What a call may take at most, set aside; a limit that all have reached ends the asking."""
+        if self.stopped:
+            raise Unanswered(self.stopped)
+        highest = _most(seat, prompt, completion)
         try:
             self.ledger.reserve(seat.agent, highest)
         except LimitReached as limit:
@@ -179,22 +209,20 @@ class Gateway:
             if len(self._spent) == len(self._seats):
                 self.stopped = str(limit)
             raise
+        return highest
+
+    def _metered(
+        self, seat: Seat, call: Call, request: dict[str, Any], prompt: int, highest: Usage
+    ) -> tuple[Reply, Usage]:
+        """The reply and what it took of its reserve; too many failures in a row end the asking."""
         entry = None
-        common = {
-            "time": round(time.time(), 3), "agent": seat.agent, "child": call.child, "role": call.role,
-            "model": seat.model, "endpoint": seat.endpoint.host, "digest": digest(request), "request": request,
-        }  # fmt: skip
         try:
-            reply = self._adapted(upstream, seat, request)
+            reply = self._adapted(self._upstreams[seat.endpoint], seat, request)
             self._lost = 0
             body: dict[str, Any] = json.loads(seat.endpoint.scrubbed(json.dumps(reply.body)))
             usage = _usage(body, seat.price, prompt)
             entry = Spent(seat.agent, call.child, call.role, seat.model, usage)
-            self.transcripts.write(
-                {**common, "status": 200, "response": body, "seconds": reply.seconds, "retries": reply.retries,
-                 "usage": usage.model_dump(), "replayed": False}
-            )  # fmt: skip
-            return body
+            return replace(reply, body=body), usage
         except (ModelsStopped, Unanswered) as error:
             self._lost += not isinstance(error, Rejected)
             if self._lost >= LOST:
@@ -202,12 +230,11 @@ class Gateway:
                 self.stopped = (
                     f"{seat.endpoint.host} left {LOST} questions in a row unanswered; the last: {error}"
                 )
-            self.transcripts.write({**common, "status": 0, "response": {"error": str(error)}, "usage": None})
             raise
         finally:
             self.ledger.settle(entry, seat.agent, highest)
 
-    def _adapted(self, upstream: Upstream, seat: Seat, request: dict[str, Any]) -> Any:
+    def _adapted(self, upstream: Upstream, seat: Seat, request: dict[str, Any]) -> Reply:
         """The reply, asked again without a parameter that this model refuses."""
         for _ in range(len(DROPPABLE) + 1):
             adapted = _without(request, self._refused[seat])
@@ -220,16 +247,28 @@ class Gateway:
                 self._refused[seat].add(refused)
         raise Unanswered(f"{seat.endpoint.host} refuses the request in any form")
 
-    def _known(self, call: Call, request: dict[str, Any]) -> dict[str, Any] | None:
-        """An answer that costs nothing: a recording's, or one that a killed run had got for this very request."""
-        if self._replay is not None:
-            found = self._replay.answer(call)
-            if found is None:
-                return None
-            if found["status"] != 200:
-                raise Unanswered(str(found["response"].get("error", "no answer was recorded")))
-            self.transcripts.write({**found, "replayed": True})
+    def _replayed(self, recording: Recording, call: Call) -> dict[str, Any]:
+        """What was recorded for this call: its answer, or its failure with all that followed from it."""
+        found = recording.answer(call)
+        if found is None:
+            if self.stopped:
+                raise Unanswered(self.stopped)
+            raise ModelsStopped(
+                f"The recording has no further answer for {call.child} ({call.role}). Replay it with the seed, agents "
+                "and generations that it was made with."
+            )
+        self.transcripts.write({**found, "replayed": True})
+        if found["status"] == 200:
             return dict(found["response"])
+        if found.get("stopped"):
+            self.stopped, self.failed = str(found["stopped"]), bool(found.get("failed"))
+        said = found["response"]
+        raise as_error(said.get("kind"), str(said.get("error", "no answer was recorded")))
+
+    def _paid(self, call: Call, request: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer that a killed run had got for this very request, which costs nothing."""
+        if self.stopped:
+            return None
         wanted = digest(request)
         for exchange in self.transcripts.read(call.child):
             if (exchange["role"], exchange.get("digest"), exchange["status"]) == (call.role, wanted, 200):
@@ -286,14 +325,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             body = self.gateway.complete(self.agent, asked)
-        except LimitReached as error:
-            self._answer(429, _error("limit", str(error)))
-        except Rejected as error:
-            self._answer(400, _error("context" if error.context else "rejected", str(error)))
-        except ModelsStopped as error:
-            self._answer(403, _error("stopped", str(error)))
-        except Unanswered as error:
-            self._answer(503, _error("unavailable", str(error)))
+        except AgentError as error:
+            kind = kind_of(error)
+            self._answer(STATUS[kind], _error(kind, str(error)))
         else:
             self._answer(200, body)
 

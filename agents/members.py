@@ -31,7 +31,7 @@ class Member:
 
     ``endpoint`` is a base URL ("": OPENAI_BASE_URL), ``key`` the *name* of the environment variable that holds the key
     ("": OPENAI_API_KEY, which never goes to an ``endpoint`` of agents.toml). ``prompt_tokens`` and ``answer_tokens``
-    bound one prompt and one answer.
+    bound one prompt and one answer. ``places`` says where in agents.toml its ``model``, ``endpoint`` and ``key`` stand.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Member:
     prompt_tokens: int = 16_000
     answer_tokens: int = 8_000
     limits: Allowance = NO_LIMIT
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,10 @@ class _Where:
         self._path, self._lines = path, text.split("\n")
 
     def error(self, key: str, problem: str, agent: int | None = None, table: str | None = None) -> AgentError:
+        return AgentError(f"{self.place(key, agent, table)}: {problem}.")
+
+    def place(self, key: str, agent: int | None = None, table: str | None = None) -> str:
+        """The file and the line of a key of one agent or of a table; of where that begins, if it has no such key."""
         begins = (
             re.compile(r"\s*\[\[\s*agent\s*\]\]")
             if agent is not None
@@ -150,7 +155,7 @@ class _Where:
         ends = [i for i in range(start + 1, len(self._lines)) if self._lines[i].lstrip().startswith("[")]
         end = ends[0] if ends and (agent is not None or table) else len(self._lines)
         line = next((i for i in range(start, end) if named.match(self._lines[i])), start)
-        return AgentError(f"{self._path}, line {line + 1}: {problem}.")
+        return f"{self._path}, line {line + 1}"
 
 
 def _member(where: _Where, number: int, entry: Mapping[str, Any], mood: str) -> Member:
@@ -214,7 +219,8 @@ def _member(where: _Where, number: int, entry: Mapping[str, Any], mood: str) -> 
         if k in entry
     }
     limits = _allowance(where, {k: entry[k] for k in _LIMIT_KEYS if k in entry}, number)
-    return Member(name, kind, temperament, style=style, limits=limits, **chosen)
+    places = {key: where.place(key, number) for key in ("model", "endpoint", "key")}
+    return Member(name, kind, temperament, style=style, limits=limits, places=places, **chosen)
 
 
 def _allowance(where: _Where, table: Any, agent: int | None = None) -> Allowance:

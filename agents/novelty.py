@@ -53,22 +53,27 @@ def _drop_docstrings(node: ast.AST) -> None:
             _drop_docstrings(inner)
 
 
-def near(before: Mapping[str, str], one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether two rewrites of the same script are nearly the same idea: they share ``NEAR`` of the changed lines.
+Changes = frozenset[tuple[str, str, str]]
+"""The lines that a rewrite takes out and puts in: (file, "-" or "+", line)."""
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> Changes:
+    """What a rewrite changes.
 
     Lines count without their comments and spaces; a changed number is a change of its line, so that another step of
     the same setting is another idea.
     """
-    mine, theirs = _changes(before, one), _changes(before, other)
-    return bool(mine and theirs) and len(mine & theirs) >= NEAR * len(mine | theirs)
-
-
-def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> set[tuple[str, str, str]]:
     found = set()
     for name in {*before, *after}:
         old, new = (set(_bare_lines(files.get(name, ""))) for files in (before, after))
         found |= {(name, "-", line) for line in old - new} | {(name, "+", line) for line in new - old}
-    return found
+    return frozenset(found)
+
+
+def near(mine: Changes, theirs: Changes) -> bool:
+    """Whether two rewrites, each of its own parent, are nearly the same idea: they share ``NEAR`` of the changed
+    lines."""
+    return bool(mine and theirs) and len(mine & theirs) >= NEAR * len(mine | theirs)
 
 
 def _bare_lines(text: str) -> list[str]:

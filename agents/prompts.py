@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darwin.agents.errors import AgentError
-from darwin.agents.tokens import count
+from darwin.agents.tokens import BYTES_PER_TOKEN, count
 
 FOLDER = Path(__file__).resolve().parent / "prompts"
 _VERSION = re.compile(r"<!-- version (\w+) -->\n")
@@ -110,14 +110,21 @@ def end_of(text: str, tokens: int) -> str:
     return "\n".join(reversed(kept.splitlines()))
 
 
+def start_of(text: str, size: int) -> str:
+    """The first ``size`` bytes of a text, by whole characters."""
+    return text.encode("utf-8", "surrogatepass")[: max(0, size)].decode("utf-8", "ignore")
+
+
 def cut(text: str, tokens: int) -> str:
-    """The beginning of a text, by whole lines, in about so many tokens."""
+    """The beginning of a text, by whole lines, in about so many tokens (of a longer first line, its beginning)."""
     if count(text) <= tokens:
         return text
     lines: list[str] = []
     for line in text.splitlines():
-        tokens -= count(line + "\n")
-        if tokens < 0:
+        takes = count(line + "\n")
+        if takes > tokens:
+            lines += [] if lines else [start_of(line, round(tokens * BYTES_PER_TOKEN))]
             break
+        tokens -= takes
         lines.append(line)
     return "\n".join([*lines, "(shortened)"])

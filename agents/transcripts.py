@@ -2,7 +2,9 @@
 
 An exchange is ``{"time", "agent", "child", "role", "model", "endpoint", "digest", "request", "status", "response",
 "seconds", "retries", "usage", "replayed"}``: ``request`` is the whole body that was sent, ``response`` the whole
-body that came back, ``digest`` the request's sha256. No key is ever in one.
+body that came back, ``digest`` the request's sha256. No key is ever in one. A question without an answer has status
+0, ``{"error", "kind"}`` for a response, and under ``stopped`` and ``failed`` whether the asking ended with it: a limit
+is one too.
 """
 
 from __future__ import annotations
@@ -80,7 +82,10 @@ class Transcripts:
 
 
 class Recording:
-    """Answers from transcripts instead of a model: the n-th exchange of a child and role gets the n-th answer."""
+    """Answers from transcripts instead of a model: the n-th exchange of a child and role gets the n-th answer.
+
+    A failure that was asked again in the same words and answered is left out: a killed run came back to it.
+    """
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir() or not any(folder.glob("*.jsonl")):
@@ -92,6 +97,11 @@ class Recording:
         self._lock = threading.Lock()
         for exchange in Transcripts(folder).all():
             self._answers[exchange["child"], exchange["role"]].append(exchange)
+        for key, exchanges in self._answers.items():
+            answered = {e.get("digest") for e in exchanges if e["status"] == 200}
+            self._answers[key] = [
+                e for e in exchanges if e["status"] == 200 or e.get("digest") not in answered
+            ]
 
     def answer(self, call: Call) -> dict[str, Any] | None:
         """The next exchange recorded for this; None where there is no more."""

@@ -28,10 +28,13 @@ MODELS = "/models"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where models are asked, and the key for it ("" for none); the key shows in no printout."""
+    """Where models are asked, and the key for it ("" for none); the key shows in no printout. ``url_from`` and
+    ``key_from`` say to people where either was set."""
 
     url: str
     key: str = field(default="", repr=False)
+    url_from: str = field(default="OPENAI_BASE_URL", compare=False)
+    key_from: str = field(default="OPENAI_API_KEY", compare=False)
 
     @property
     def host(self) -> str:
@@ -129,7 +132,7 @@ class Upstream:
 
         Raises ``ModelsStopped`` for a wrong key, ``AgentError`` where it cannot be reached or is no such endpoint.
         """
-        where = f"{self.endpoint.host} (OPENAI_BASE_URL, or endpoint in agents.toml)"
+        where = f"{self.endpoint.host} ({self.endpoint.url_from})"
         try:
             status, _, body = self._once("GET", MODELS, None)
         except requests.RequestException as error:
@@ -179,7 +182,9 @@ class Upstream:
         words = self.endpoint.scrubbed(_message(body))
         host = self.endpoint.host
         if status in (401, 403):
-            raise ModelsStopped(f"{host} does not accept the key ({status} {words}). Check OPENAI_API_KEY.")
+            raise ModelsStopped(
+                f"{host} does not accept the key ({status} {words}). Check {self.endpoint.key_from}."
+            )
         if status == 402 or code == "insufficient_quota":
             raise ModelsStopped(f"{host} has no credit left for this key ({status} {words}).")
         if status == 404:

@@ -27,6 +27,7 @@ from darwin.memory.requests import Kind, Wish, granted
 from darwin.merge import collisions, common_ancestor, merge
 from darwin.repairs import repaired, resolved
 from darwin.sandbox import Contract
+from darwin.screen import safe
 from darwin.variation import Birth
 
 
@@ -148,29 +149,37 @@ def _write(
     files = _script(evolution, memory.individuals[birth.target], before)
     task, first = begun or (task_for(evolution, birth, before, known), None)
     errors: tuple[str, ...] = ()
+    unusable = False
     try:
         if isinstance(agent, ChatAgent):
             if first is None:
                 _say_who_asks(evolution, birth)
                 task = replace(task, briefing=brief(evolution, birth, before))
-            proposal = rewrite(agent, task, memory.has_code, attempts=ASKED_AGAIN + 1, first=first)
+            proposal = rewrite(
+                agent, task, memory.has_code, attempts=ASKED_AGAIN + 1, first=first,
+                say=lambda why: evolution.screen.say(f"{birth.id:14} {agent.name} is asked again: {safe(why, 300)}"),
+            )  # fmt: skip
             proposal, errors = repaired(evolution, agent, task, proposal, files)
         else:
             proposal = rewrite(agent, task, memory.has_code)
         status, reason = Status.BORN, None
     except Refused as refusal:
         proposal, status, reason = refusal.proposal, Status.REFUSED, refusal.reason
+        unusable = refusal.unusable
     written = {**files, **{path: text.encode() for path, text in proposal.files.items()}}
     child = _commit(evolution, birth, written, proposal, status, reason)
-    return _with_model(evolution, child, agent, errors), proposal.wish
+    return _with_model(evolution, child, agent, errors, unusable), proposal.wish
 
 
-def _with_model(evolution: Evolution, child: Individual, agent: Agent, errors: tuple[str, ...]) -> Individual:
-    """The child with what its model was, cost and had to repair."""
+def _with_model(
+    evolution: Evolution, child: Individual, agent: Agent, errors: tuple[str, ...], unusable: bool = False
+) -> Individual:
+    """The child with what its model was, cost and had to repair, and whether it wrote nothing that could be used."""
     if not isinstance(agent, ChatAgent) or evolution.gateway is None:
         return child
     usage = evolution.gateway.ledger.total(child=child.id)
-    return child.model_copy(update={"model": agent.member.model, "usage": usage, "repairs": errors})
+    made = {"model": agent.member.model, "usage": usage, "repairs": errors, "unusable": unusable}
+    return child.model_copy(update=made)
 
 
 def _script(evolution: Evolution, individual: Individual, before: int) -> dict[str, bytes]:

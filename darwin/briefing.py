@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from darwin.agents.briefing import Briefing, Known, Rewritten
+from darwin.agents.briefing import Briefing, Idea, Known, Rewritten
+from darwin.agents.novelty import changes
 from darwin.evolution import Evolution
 from darwin.genome import evolvable
 from darwin.memory.records import Individual, Lesson, Status
@@ -14,7 +15,8 @@ from darwin.sandbox.budget import LARGER
 from darwin.variation import Birth
 
 WITHIN_90 = 1.645  # standard deviations to each side hold 90 % of a normal distribution
-NEIGHBOURS = 10  # rewrites of the same script that are looked at
+NEIGHBOURS = 10  # rewrites of the same script that are shown
+IDEAS = 200  # of a lineage, the latest, that a proposal is compared with
 FINDINGS = 30
 
 
@@ -41,11 +43,29 @@ def brief(evolution: Evolution, birth: Birth, before: int) -> Briefing:
         told,
         lineage=tuple(people[i] for i in ancestors),
         tried=tuple(rewritten(evolution, i) for i in tried[-NEIGHBOURS:] if i.status is not Status.REFUSED),
+        ideas=tuple(_ideas(evolution, {target.id, *ancestors}, people)),
         contrasts=tuple(_contrasts(evolution, target, people)),
         known=tuple(known(lesson, people) for lesson in memory.lessons(before) if not lesson.retired),
         findings=tuple(i.finding for i in list(people.values()) if i.finding is not None)[-FINDINGS:],
         decisions=tuple(d for d in memory.decisions.values() if d.id in people and d.settled < before),
     )
+
+
+def _ideas(evolution: Evolution, lineage: set[str], people: Mapping[str, Individual]) -> Iterable[Idea]:
+    """What other rewrites of a lineage's scripts changed, each against its own parent."""
+    tried = [
+        i
+        for i in people.values()
+        if i.author and i.parents and i.parents[0] in lineage and i.id not in lineage
+        and i.status is not Status.REFUSED
+    ]  # fmt: skip
+    for one in tried[-IDEAS:]:
+        parent = people[one.parents[0]]
+        key = parent.commit, one.commit
+        if key not in evolution.changed:
+            before, after = rewritten(evolution, parent), rewritten(evolution, one)
+            evolution.changed[key] = changes(before.files, after.files)
+        yield Idea(one.id, evolution.changed[key])
 
 
 def rewritten(evolution: Evolution, individual: Individual, why: str = "") -> Rewritten:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from darwin.agents import Agent
 from darwin.agents.gateway import Gateway
+from darwin.agents.novelty import Changes
 from darwin.curves import Curves
 from darwin.desk import Desk
 from darwin.events import Events
@@ -80,6 +81,8 @@ class Evolution:
     """Torch, threads, device and image of this run's trials; those of another run's may differ."""
     retrained: set[tuple[str, int, str, str]] | None = None
     """With ``--retrain``: the trials (individual, seed, split, budget) that this run has trained anew; else None."""
+    changed: dict[tuple[str, str], Changes] = field(default_factory=dict)
+    """What rewrites changed, by the commits of parent and child: read once, as a briefing has many."""
     close: Callable[[], None] = lambda: None
     _cpu_seen: float = field(init=False)
 

@@ -40,18 +40,30 @@ def endpoint_of(member: Member) -> Endpoint:
     """
     if member.key and not os.environ.get(member.key):
         raise UsageError(
-            f"{member.name}'s key should be in {member.key}, and that is not set. Set it, or mend agents.toml."
+            f"{_at(member, 'key')}{member.name}'s key should be in {member.key}, and that is not set. Set it, or name "
+            "another variable."
         )
+    named = f"{member.key} ({member.places['key']})" if member.key and member.places else member.key
     if member.endpoint:
-        return Endpoint(member.endpoint, os.environ[member.key] if member.key else "")
+        place = member.places.get("endpoint", FILE)
+        return Endpoint(
+            member.endpoint, os.environ[member.key] if member.key else "", url_from=f"endpoint in {place}",
+            key_from=named or f"it: {place} names no key for this endpoint",
+        )  # fmt: skip
     key = os.environ[member.key] if member.key else os.environ.get("OPENAI_API_KEY", "")
     address = os.environ.get("OPENAI_BASE_URL", "")
     if not key and not address:
         raise UsageError(
-            f"{member.name} asks the model {member.model}, but there is neither a key nor an address for it. Set "
-            "OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own (http://localhost:8000/v1)."
+            f"{_at(member, 'model')}{member.name} asks the model {member.model}, but there is neither a key nor an "
+            "address for it. Set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own "
+            "(http://localhost:8000/v1)."
         )
-    return Endpoint(address or OPENAI, key)
+    return Endpoint(address or OPENAI, key, key_from=named or "OPENAI_API_KEY")
+
+
+def _at(member: Member, key: str) -> str:
+    """Where agents.toml says it, to begin a sentence with; nothing for a member that no file names."""
+    return f"{member.places[key]}: " if key in member.places else ""
 
 
 def seats(found: Members, replayed: bool = False) -> list[Seat]:
@@ -75,14 +87,19 @@ def limits_of(found: Members, max_cost: float | None) -> Allowance:
 
 @contextmanager
 def gateway_for(
-    config: Config, workspace: Path, say: Callable[..., None], replay: Path | None = None
+    config: Config,
+    workspace: Path,
+    say: Callable[..., None],
+    replay: Path | None = None,
+    agents: Path | None = None,
 ) -> Iterator[Gateway | None]:
     """The gateway of a run, or None where no agent asks a model. Asks each endpoint for its list of models first.
+    ``agents`` is the file that a person gave for the workspace's own, so that a mistake is named in that one.
 
     Raises UsageError or AgentError: no key, an unknown price under a limit in dollars, an endpoint that does not
     answer as one; nothing was spent then.
     """
-    found = members_of(config, workspace)
+    found = members_of(config, workspace) if agents is None else read(agents)
     if not found.asking:
         if replay is not None:
             raise UsageError(
@@ -91,11 +108,13 @@ def gateway_for(
         yield None
         return
     places = seats(found, replay is not None)
-    whole = limits_of(found, config.max_cost)
-    if whole.dollars is not None or any(m.limits.dollars is not None for m in found.asking):
+    whole, each = limits_of(found, config.max_cost), {m.name: m.limits for m in found.asking}
+    if replay is not None:  # costs nothing, and its limits are in the recording
+        whole, each = Allowance(), {}
+    elif whole.dollars is not None or any(m.limits.dollars is not None for m in found.asking):
         require_prices((s.model for s in places), {s.model: s.price for s in places})
     transcripts = transcripts_of(workspace)
-    ledger = Ledger(whole, {m.name: m.limits for m in found.asking}, transcripts.spent())
+    ledger = Ledger(whole, each, transcripts.spent())
     recording = None if replay is None else Recording(replay)
     gateway = Gateway(places, ledger, transcripts, replay=recording, say=say)
     try:

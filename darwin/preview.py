@@ -1,8 +1,9 @@
-"""``darwin evolve --dry-run``: the first prompt and what a run would cost; nothing is asked, trained or kept."""
+"""``darwin evolve --dry-run``: first prompts, and what a run would cost; nothing is asked, trained or kept."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from darwin.agents.chat import ChatAgent
 from darwin.agents.members import FILE, Members
 from darwin.agents.members import read as read_members
 from darwin.agents.prompts import Prompts
-from darwin.agents.tokens import count
+from darwin.agents.roles import size
 from darwin.births import outlook, task_for
 from darwin.briefing import brief
 from darwin.config import Config, check, override, parse_generations
@@ -28,7 +29,7 @@ from darwin.models import HINT, members_of, seats
 from darwin.reviewers import Defer
 from darwin.sandbox import Contract
 from darwin.sandbox.budget import LARGER
-from darwin.screen import Screen
+from darwin.screen import Screen, counted
 from darwin.spending import dollars
 from darwin.workspace import Workspace, is_workspace, open_workspace
 
@@ -49,13 +50,15 @@ def preview(
     generations: str,
     screen: Screen,
 ) -> None:
-    """Print the messages of the first call and an estimate. ``given`` are the options, over a workspace's own."""
+    """Print the messages of each asking agent's first call, and an estimate. ``given`` are the options, over a
+    workspace's own."""
     words = hint.read_text(encoding="utf-8", errors="replace") if hint else ""
     if is_workspace(folder):
         workspace = open_workspace(folder)
         workspace = replace(workspace, config=check(override(workspace.config, given)))
         if workspace.memory.begun:
             found = members_of(workspace.config, folder)
+            _require_asking(found)
             _show(
                 found,
                 _next(workspace, found),
@@ -69,65 +72,79 @@ def preview(
         config, agents = workspace.config, (folder / FILE if workspace.config.agents == FILE else None)
     with tempfile.TemporaryDirectory() as place:
         found = read_members(agents) if agents is not None else members_of(check(config), Path(place))
+        _require_asking(found)
         beginning.cards(found)
         made = beginning.create(Path(place) / "w", check(config), genome, agents)
         _show(found, _first(made, found, words), 0, generations, screen, folder / "prompts")
 
 
-def _show(found: Members, task: Task, done: int, generations: str, screen: Screen, prompts: Path) -> None:
-    member = next((m for m in found.asking if m.name == task.agent), None)
-    if member is None:
+def _require_asking(found: Members) -> None:
+    if not found.asking:
         raise UsageError(
-            "--dry-run prints a model's first prompt, and no agent asks one. Give --agents openai:2 too."
+            "--dry-run prints models' first prompts, and no agent asks one. Give --agents openai:2 too."
         )
-    agent = ChatAgent(member, ask=lambda task: {}, prompts=Prompts(prompts))
-    messages = agent.first_prompt(task)
-    for message in messages:
-        screen.say(f"--- {message['role']} ---", "bold")
-        screen.say(message["content"])
-    tokens = sum(count(message["content"]) for message in messages)
-    prices = {seat.agent: seat.price for seat in seats(found)}
-    births = (parse_generations(generations, done) - done) * len(found.asking)
-    price = prices[member.name]
-    cost = None if price is None else price.of(round(tokens * CALLS), round(ANSWER_TOKENS * CALLS)) * births
+
+
+def _show(
+    found: Members, tasks: Sequence[Task], done: int, generations: str, screen: Screen, prompts: Path
+) -> None:
+    priced = {seat.agent: seat.price for seat in seats(found)}
+    births = parse_generations(generations, done) - done
+    calls, number = births * CALLS, len(found.asking)  # calls of each agent
+    sizes, costs = [], []
+    for member, task in zip(found.asking, tasks, strict=True):
+        messages = ChatAgent(member, ask=lambda task: {}, prompts=Prompts(prompts)).first_prompt(task)
+        for message in messages:
+            screen.say(f"--- {member.name} ({member.model}): {message['role']} ---", "bold")
+            screen.say(message["content"])
+        tokens, price = size(messages), priced[member.name]
+        sizes.append(tokens)
+        costs.append(None if price is None else price.of(round(calls * tokens), round(calls * ANSWER_TOKENS)))
+    cost = None if None in costs else sum(c for c in costs if c is not None)
     screen.say("--- estimate ---", "bold")
     screen.say(
-        f"About {tokens:,} tokens in this prompt. {births} children by {len(found.asking)} agents that ask a model, "
-        f"about {CALLS:g} calls each: {births * CALLS:,.0f} calls, "
-        f"{births * CALLS * (tokens + ANSWER_TOKENS):,.0f} tokens, about {dollars(cost)}. "
+        f"About {sum(sizes) // number:,} tokens in such a prompt. {births * number} children by "
+        f"{counted(number, 'agent')} that ask a model, about {CALLS:g} calls each: {calls * number:,.0f} calls, "
+        f"{calls * sum(t + ANSWER_TOKENS for t in sizes):,.0f} tokens, about {dollars(cost)}. "
         "Nothing was asked, nothing was spent."
     )
 
 
-def _first(workspace: Workspace, found: Members, hint: str) -> Task:
-    """The task of the first agent that asks a model, on the base as it is before anything was measured."""
+def _first(workspace: Workspace, found: Members, hint: str) -> list[Task]:
+    """A task of each agent that asks a model, on the base as it is before anything was measured."""
     base = workspace.memory.resolve("base")
     files = workspace.lineage.files(base.commit)
     contract = Contract.parse(files["genome.toml"].decode())
-    agent = found.asking[0] if found.asking else found.members[0]
-    return Task(
-        child=f"g001-{agent.name.lower()}-1", attempt=0, agent=agent.name, temperament=agent.temperament,
-        seed=workspace.config.seed,
-        target=base.id, owner=next(m.name for m in found.members if m.name != agent.name), files=evolvable(files),
-        fixed=tuple(sorted(contract.settings_set_by_trial)), context=contract.context, applied=(), lessons=(),
-        own=AgentMemory(name=agent.name, kind=agent.kind, temperament=agent.temperament),
-        briefing=Briefing(budget=workspace.config.budget, larger=LARGER, base=base, target=base, hint=hint),
-    )  # fmt: skip
+    briefing = Briefing(budget=workspace.config.budget, larger=LARGER, base=base, target=base, hint=hint)
+    return [
+        Task(
+            child=f"g001-{agent.name.lower()}-1", attempt=0, agent=agent.name, temperament=agent.temperament,
+            seed=workspace.config.seed, target=base.id,
+            owner=next(m.name for m in found.members if m.name != agent.name), files=evolvable(files),
+            fixed=tuple(sorted(contract.settings_set_by_trial)), context=contract.context, applied=(), lessons=(),
+            own=AgentMemory(name=agent.name, kind=agent.kind, temperament=agent.temperament), briefing=briefing,
+        )
+        for agent in found.asking
+    ]  # fmt: skip
 
 
-def _next(workspace: Workspace, found: Members) -> Task:
-    """The task of the next birth by an agent that asks a model, as the records stand."""
+def _next(workspace: Workspace, found: Members) -> list[Task]:
+    """A task of each agent that asks a model, as the records stand: its own next birth where that is in the next
+    batch, else the batch's first as if it were its own."""
     agents = {a.name: a for a in roster(found)}
     evolution = Evolution(
         workspace, agents, lambda jobs: iter(()), Defer(), Screen(), Curves(workspace.artifacts)
     )
     births = next_births(evolution, workspace.memory.run.generation + 1)
-    asking = {m.name for m in found.asking}
-    birth = next((b for b in births if b.author in asking), births[0])
-    if birth.author not in asking and found.asking:
-        birth = replace(birth, author=found.asking[0].name)
-    task = task_for(evolution, birth, birth.ordinal, outlook(evolution, birth.ordinal))
-    return replace(task, briefing=brief(evolution, birth, birth.ordinal))
+    before = births[0].ordinal
+    known, tasks = outlook(evolution, before), []
+    for member in found.asking:
+        own = next((b for b in births if b.author == member.name), None)
+        birth = own or replace(births[0], author=member.name)
+        tasks.append(
+            replace(task_for(evolution, birth, before, known), briefing=brief(evolution, birth, before))
+        )
+    return tasks
 
 
 def _text(path: Path) -> str:

@@ -35,14 +35,18 @@ def repaired(
         try:
             proposal = agent.repair(replace(task, attempt=len(errors)), proposal, error)
         except Unusable as unusable:
-            task = replace(task, told=(*task.told, str(unusable)))
+            task = _told(evolution, agent, task, unusable)
             continue
         except Unanswered as unanswered:
             evolution.screen.say(
                 f"{task.child:14} goes to its trial unrepaired: {safe(str(unanswered), 300)}", "yellow"
             )
-            break
+            return proposal, tuple(errors)
         error = failure(evolution, task, proposal, genome)
+    if error is not None:
+        evolution.screen.say(
+            f"{task.child:14} goes to its trial unrepaired: {REPAIRS} tries did not mend it.", "yellow"
+        )
     return proposal, tuple(errors)
 
 
@@ -59,11 +63,19 @@ def resolved(
         try:
             return agent.resolve(task, marked, shown)
         except Unusable as unusable:
-            task = replace(task, told=(*task.told, str(unusable)))
+            task = _told(evolution, agent, task, unusable)
         except Unanswered as unanswered:
             evolution.screen.say(f"{task.child:14} no merge: {safe(str(unanswered), 300)}", "yellow")
             return None
     return None
+
+
+def _told(evolution: Evolution, agent: ChatAgent, task: Task, unusable: Unusable) -> Task:
+    """The task of which the agent is told why its answer could not be used."""
+    evolution.screen.say(
+        f"{task.child:14} {agent.name}'s answer cannot be used: {safe(str(unusable), 300)}", "yellow"
+    )
+    return replace(task, told=(*task.told, str(unusable)))
 
 
 def failure(evolution: Evolution, task: Task, proposal: Proposal, genome: Mapping[str, bytes]) -> str | None:
@@ -83,20 +95,46 @@ def failure(evolution: Evolution, task: Task, proposal: Proposal, genome: Mappin
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the children that models wrote: how many failed as first written, and how many of those were repaired.
+    """Of the births for which models answered: how many failed as first written, and how many of those were repaired.
 
-    The DARWIN paper reports 37.5 % failing, and 16.67 % repaired.
+    ``failing`` counts what had to go back to its author, what came to no loss, and the ``unusable``: births whose
+    answers could not be used, though the model was asked three times. Not counted are births refused because they were
+    nothing new (nobody ran them), and those that no model answered for.
     """
 
     written: int
     failing: int
     repaired: int
+    unusable: int
+
+
+PAPER_FAILING, PAPER_REPAIRED = "37.5 %", "16.67 %"
+"""What the DARWIN paper (arXiv:2602.05848) reports of its own rewrites."""
 
 
 def shares(individuals: Iterable[Individual]) -> Shares:
-    """The shares of a run, from its records; a child that no model answered for was not written."""
-    written = [
-        i for i in individuals if i.model is not None and i.status not in (Status.REFUSED, Status.BORN)
-    ]
+    """The shares of a run, from its records."""
+    asked = [i for i in individuals if i.model is not None and i.status is not Status.BORN]
+    written = [i for i in asked if i.unusable or i.status is not Status.REFUSED]
     failing = [i for i in written if i.repairs or i.status is not Status.TRAINED]
-    return Shares(len(written), len(failing), sum(i.status is Status.TRAINED for i in failing))
+    repaired = sum(i.status is Status.TRAINED for i in failing)
+    return Shares(len(written), len(failing), repaired, sum(i.unusable for i in written))
+
+
+def in_words(found: Shares) -> str:
+    """The shares beside the paper's; repaired ones of those that failed and of all, whichever it means."""
+    unusable = f", {found.unusable} of them for want of a usable answer" if found.unusable else ""
+    words = (
+        f"Written by models: {found.written}; {found.failing} failed as first written{unusable} "
+        f"({_percent(found.failing, found.written)}; the DARWIN paper: {PAPER_FAILING})"
+    )
+    if not found.failing:
+        return words
+    return (
+        f"{words}, {found.repaired} of these were repaired ({_percent(found.repaired, found.failing)}, of all "
+        f"{_percent(found.repaired, found.written)}; the paper: {PAPER_REPAIRED})"
+    )
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from darwin.agents.ledger import Spent, total
 from darwin.evolution import Evolution
 from darwin.memory.records import Run, Usage
+from darwin.repairs import in_words as shares_in_words
 from darwin.repairs import shares
 
 
@@ -14,12 +15,10 @@ def announce(evolution: Evolution, target: int) -> None:
     """After a generation: calls, tokens and dollars so far, at this rate to the end; what failed, what was repaired."""
     if evolution.gateway is None:
         return
-    words = so_far(evolution.gateway.ledger.total(), evolution.run, target)
+    evolution.screen.say(so_far(evolution.gateway.ledger.total(), evolution.run, target) + ".")
     found = shares(evolution.memory.individuals.values())
-    if found.failing:
-        words += f"; {found.failing} of {found.written} children failed as first written"
-        words += f", {found.repaired} of these were repaired"
-    evolution.screen.say(words + ".")
+    if found.written:
+        evolution.screen.say(shares_in_words(found) + ".")
 
 
 def so_far(spent: Usage, run: Run, target: int | None) -> str:

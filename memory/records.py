@@ -211,6 +211,9 @@ class Individual(Record):
     repairs: tuple[str, ...] = Field(
         default=(), description="the errors handed back to its author before its trial; untrusted text"
     )
+    unusable: bool = Field(
+        default=False, description="refused because the last answer of its author's model could not be used"
+    )
     finding: Finding | None = Field(default=None, description="what an analyst made of its trials")
     status: Status = Status.BORN
     reason: str | None = Field(default=None, description="why it was refused, failed or disqualified")

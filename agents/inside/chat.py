@@ -6,14 +6,16 @@ Unix socket behind which the host asks the model.
 The task::
 
     {"kind": "openai", "gateway": "/gateway", "messages": [...], "wants": {"hypothesis": "text", ...},
-     "form": "head" | "json", "temperature": 0.7, "max_tokens": 4000, "response_format": {...} or absent}
+     "form": "head" | "json", "temperature": 0.7, "max_tokens": 4000, "response_format": {...} or absent,
+     "room": bytes of an answer that cannot be used which are said again when asking for another}
 
 ``wants`` says what the head has to hold: "text", "number", "texts" (a list), "changes" (a list of setting and
 value) or "request" (kind, wanted and reason; one that is none is left out, and costs no answer). With form "head", the
 head is the first JSON object of the answer and the rest is its body; with "json" the whole answer is the head. The
-answer::
+answer, with what was wrong with each one that was asked for again::
 
-    {"head": {...}, "body": "..."}   or   {"error": {"type": "unusable" | "unavailable" | ..., "message": "..."}}
+    {"head": {...}, "body": "...", "again": ["it was empty.", ...]}   or
+    {"error": {"type": "unusable" | "unavailable" | ..., "message": "..."}, "again": [...]}
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import time
 from typing import Any
 
 ASKED_AGAIN = 2  # times, for an answer without the form that was asked for
+ROOM = 4_000  # bytes of an answer that cannot be used, where the task says nothing
 SOCKET = "gateway.sock"
 RECONNECT = (0.1, 0.2, 0.5, 1, 2, 4, 8)  # seconds: a gateway that was restarted is back within these
 ANSWER_SECONDS = 3000.0  # the gateway waits and asks again by itself; it always answers in the end
@@ -33,30 +36,32 @@ ANSWER_SECONDS = 3000.0  # the gateway waits and asks again by itself; it always
 def converse(task: dict[str, Any]) -> dict[str, Any]:
     """The head and body of the model's answer, or the error that ended the conversation."""
     messages = list(task["messages"])
-    problem = ""
-    for _ in range(ASKED_AGAIN + 1):
+    again: list[str] = []
+    while True:
         request = {"messages": messages, "temperature": task.get("temperature"), "max_tokens": task["max_tokens"],
                    "response_format": task.get("response_format")}  # fmt: skip
         status, body = ask(task["gateway"], {k: v for k, v in request.items() if v is not None})
         if status != 200:
-            return {
-                "error": body.get("error")
-                or {"type": "unavailable", "message": f"the gateway answers {status}"}
-            }
+            other = {"type": "unavailable", "message": f"the gateway answers {status}"}
+            return {"error": body.get("error") or other, "again": again}
         text, problem = said(body)
         if not problem:
             head, rest, problem = read(text, task["form"], task["wants"])
             if head is not None:
-                return {"head": head, "body": rest}
+                return {"head": head, "body": rest, "again": again}
+        if len(again) == ASKED_AGAIN:
+            return {"error": {"type": "unusable", "message": problem}, "again": again}
+        again.append(problem)
+        refused = (  # numbered, so that no request equals an earlier one, whose answer is known
+            f"That answer ({len(again)} of {ASKED_AGAIN + 1}) cannot be used: {problem} "
+            "Answer again, in the form asked for."
+        )
+        start = text.encode("utf-8", "replace")[: task.get("room", ROOM)].decode("utf-8", "ignore")
         messages = [
-            *messages,
-            {"role": "assistant", "content": text[:20_000] or "(nothing)"},
-            {
-                "role": "user",
-                "content": f"That answer cannot be used: {problem} Answer again, in the form asked for.",
-            },
+            *task["messages"],
+            {"role": "assistant", "content": start or "(nothing)"},
+            {"role": "user", "content": refused},
         ]
-    return {"error": {"type": "unusable", "message": problem}}
 
 
 def said(body: dict[str, Any]) -> tuple[str, str]:

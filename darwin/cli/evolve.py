@@ -84,7 +84,7 @@ def evolve(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the first prompt and an estimate; spend nothing")
+        bool, typer.Option("--dry-run", help="Print each agent's first prompt and an estimate; spend nothing")
     ] = False,
     workspace: options.Workspace = None,
     genome: options.Genome = None,
@@ -219,7 +219,7 @@ def evolve(
     with (
         telling(notify, folder, screen) as told,
         opened_for(folder, given, genome, text, data, agents_file(agents)) as opened,
-        gateway_for(opened.config, folder, screen.say, replay) as gateway,
+        gateway_for(opened.config, folder, screen.say, replay, agents_file(agents)) as gateway,
         confined(opened.config, folder, screen.say, gateway) as confinement,
     ):
         if hint is not None:

@@ -22,7 +22,7 @@ from darwin.memory.records import Status
 from darwin.models import transcripts_of
 from darwin.page import change_lines
 from darwin.plan import spent
-from darwin.repairs import shares
+from darwin.repairs import in_words, shares
 from darwin.requests import reminder
 from darwin.screen import Screen, counted, safe
 from darwin.spending import at_the_end, so_far
@@ -94,10 +94,7 @@ def show_status(screen: Screen, memory: Memory, folder: Path) -> None:
         screen.say(so_far(asked, run, run.target) + ".")
     found = shares(memory.individuals.values())
     if found.written:
-        screen.say(
-            f"Written by models: {found.written}; {found.failing / found.written:.1%} failed as first written, "
-            f"{found.repaired / found.written:.1%} were repaired."
-        )
+        screen.say(in_words(found) + ".")
     champion = memory.individuals[run.champion] if run.champion else None
     if champion:
         screen.say(f"Champion {champion.id}: {describe_verdict(champion)}.", "bold")

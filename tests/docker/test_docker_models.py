@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from darwin.sandbox import engine
-from tests.docker.test_docker_evolve import look
+from tests.docker.test_docker_evolve import git_objects, look
 from tests.smollm2 import Counting, require_server
 
 SECRET = "sk-of-the-caller-5e884898da280471"
@@ -95,6 +95,7 @@ def test_agents_have_no_network_no_key_and_one_mount(run):
     assert not any(SECRET in text for text in seen.values())
     others = [json.loads(text)[0]["Mounts"] for name, text in seen.items() if name not in agents]
     assert others and not any(others)
+    assert b"g001-ada-1" in (objects := git_objects(folder / "spoken")) and SECRET.encode() not in objects
     for path in (folder / "spoken").rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 

@@ -21,7 +21,7 @@ from darwin.screen import Screen
 from darwin.workspace import is_workspace, open_workspace
 
 PLANTED = "planted_failure"
-"""A script that names this fails its smoke run here, as it would with a NameError."""
+"""A script that names this fails its smoke run and its trials here, as it would with a NameError."""
 
 
 def loss_of(job: Job, split: str = "val") -> float:
@@ -52,8 +52,15 @@ def evaluate(
         for phase in PHASES:
             on_event(job, {"event": "phase", "phase": phase})
         common = {"seed": job.seed, "split": job.split, "budget": job.budget, "tokens": job.tokens or 1000}
-        if planted(job.files) and not job.label.endswith("base") and "-edit" not in job.label:
+        error = named(job)
+        if (
+            error is None
+            and planted(job.files)
+            and not job.label.endswith("base")
+            and "-edit" not in job.label
+        ):
             error = "Traceback (most recent call last):\nRuntimeError: planted"
+        if error is not None:
             yield (
                 job,
                 Trial(**common, status=TrialStatus.CRASHED, phase="train", error=error, cpu_seconds=1.0),
@@ -76,15 +83,20 @@ def evaluate(
 
 def smoke(job: Job, **_: object) -> Trial:
     """Like ``darwin.sandbox.trials.run_smoke``, without running anything: what says PLANTED fails."""
+    common = {"seed": job.seed, "split": job.split, "budget": job.budget, "tokens": 1000, "cpu_seconds": 1.0}
+    error = named(job)
+    if error is None:
+        return Trial(**common)
+    return Trial(**common, status=TrialStatus.CRASHED, phase="smoke", error=error)
+
+
+def named(job: Job) -> str | None:
+    """What Python would say of a script that names PLANTED; None of any other."""
     for path, data in sorted(job.files.items()):
         for number, line in enumerate(data.decode().splitlines(), start=1):
             if PLANTED in line:
-                error = f'  File "{path}", line {number}\nNameError: name {PLANTED!r} is not defined'
-                common = {"seed": job.seed, "split": job.split, "budget": job.budget, "tokens": 1000}
-                return Trial(
-                    **common, status=TrialStatus.CRASHED, phase="smoke", error=error, cpu_seconds=1.0
-                )
-    return Trial(seed=job.seed, split=job.split, budget=job.budget, tokens=1000, cpu_seconds=1.0)
+                return f'  File "{path}", line {number}\nNameError: name {PLANTED!r} is not defined'
+    return None
 
 
 def data_set(folder: Path) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from darwin.births import _resolve, outlook
+from darwin.agents.roles import size
+from darwin.births import bear
 from darwin.loop import evolve
 from darwin.merge import collisions
 from darwin.variation import Birth
@@ -32,8 +33,13 @@ def test_an_agent_resolves_a_conflict_and_the_child_has_two_parents(models):
         one, two = people[1], people[2]
         assert one.parents == two.parents == (people[0].id,), "both set the warm-up of the base"
         birth = Birth("g002-ada-1", 3, 2, "Ada", "Alan", one.id, 5, partners=(two.id,))
-        child = _resolve(evolution, birth, 3, outlook(evolution, 3))
-        assert child is not None and child.parents == (one.id, two.id) and child.operator == "crossover"
+        (child,) = bear(evolution, [birth])
+        assert child.parents == (one.id, two.id) and child.operator == "crossover"
+        assert child == evolution.memory.individuals[birth.id], "it is on record"
+        git = evolution.workspace.lineage.repo.git
+        parents = git.log("-1", "--format=%P", f"refs/darwin/individuals/{child.id}").split()
+        assert parents == [one.commit, two.commit]
+        assert f"{birth.id:14} Ada asks m to merge {two.id}." in run.said
         assert child.model == "m" and child.usage.calls == 1
         files = evolution.workspace.lineage.files(child.commit)
         assert b"resolved = 1" in files["train.py"] and b"<<<<<<<" not in files["train.py"]
@@ -54,6 +60,10 @@ def test_markers_that_are_left_are_told_and_after_three_tries_there_is_no_merge(
         one, two = list(evolution.memory.individuals.values())[1:3]
         before = len(server.requests)
         birth = Birth("g002-ada-1", 3, 2, "Ada", "Alan", one.id, 5, partners=(two.id,))
-        assert _resolve(evolution, birth, 3, outlook(evolution, 3)) is None
-        assert len(server.requests) == before + 3
-        assert "still has a conflict marker" in server.requests[-1]["messages"][1]["content"]
+        (child,) = bear(evolution, [birth])
+        asked = server.requests[before:]
+        assert [role_of(texts(b)[0]) for b in asked] == ["resolve"] * 3 + ["researcher"]
+        assert "still has a conflict marker" in asked[2]["messages"][1]["content"]
+        assert max(size(b["messages"]) for b in asked) <= 16_000
+        assert run.said.count("Ada's answer cannot be used: train.py still has a conflict marker.") == 3
+        assert child.operator == "mutation" and child.parents == (one.id,), "it is rewritten instead"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from darwin.agents.errors import AgentError
+from darwin.agents.errors import AgentError, ModelsStopped
 from darwin.agents.ledger import Allowance, Price, price_of, prices
 from darwin.agents.members import TEMPLATE, members, read
+from darwin.agents.upstream import Upstream
 from darwin.errors import UsageError
 from darwin.models import OPENAI, endpoint_of, seats
+from tests.models.scripted import ScriptedServer
 
 
 def test_a_specification_mixes_kinds():
@@ -120,8 +122,33 @@ def test_keys_go_only_where_they_belong(tmp_path, monkeypatch):
         ("http://third/v1", "sk-third"),
     ]
     monkeypatch.delenv("THIRD_KEY")
-    with pytest.raises(UsageError, match="should be in THIRD_KEY"):
+    with pytest.raises(
+        UsageError, match=r"agents\.toml, line 9: Barbara's key should be in THIRD_KEY, and that"
+    ):
         endpoint_of(read(path).members[2])
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(
+        UsageError, match=r"agents\.toml, line 2: Ada asks the model m, but there is neither a key"
+    ):
+        endpoint_of(read(path).members[0])
+
+
+def test_an_endpoint_that_will_not_do_is_named_with_its_line_and_its_keys_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("THIRD_KEY", "sk-wrong")
+    path = tmp_path / "agents.toml"
+    agent = '[[agent]]\nmodel = "m"\nendpoint = "{}"\nkey = "THIRD_KEY"\n'
+    path.write_text(agent.format("http://127.0.0.1:9/v1"))
+    with pytest.raises(
+        AgentError, match=r"127\.0\.0\.1:9 \(endpoint in .*agents\.toml, line 3\) cannot be reached"
+    ):
+        Upstream(endpoint_of(read(path).members[0])).models()
+    with ScriptedServer(lambda body: "", key="sk-right") as server:
+        path.write_text(agent.format(server.url))
+        with pytest.raises(ModelsStopped, match=r"Check THIRD_KEY \(.*agents\.toml, line 4\)\.$"):
+            Upstream(endpoint_of(read(path).members[0])).models()
+        path.write_text(agent.format(server.url).replace('key = "THIRD_KEY"\n', ""))
+        with pytest.raises(ModelsStopped, match=r"agents\.toml, line 3 names no key for this endpoint\.$"):
+            Upstream(endpoint_of(read(path).members[0])).models()
 
 
 def test_prices_are_known_free_here_and_the_users_own_win(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from darwin.agents.chat import ChatAgent
 from darwin.agents.choices import options, schema
 from darwin.agents.errors import AgentError
 from darwin.agents.members import STYLES, Member
-from darwin.agents.novelty import near
+from darwin.agents.novelty import changes, near
 from darwin.agents.prompts import Item, Prompts, Section, end_of, mark, quoted, shortened
 from darwin.agents.retrieval import nearest
 from darwin.agents.sections import calibration_in_words
@@ -196,7 +196,14 @@ def test_near_duplicates_share_their_changed_lines_and_another_number_is_another
     }
     same = {**one, "train.py": one["train.py"].replace("beta1 = 0.8", "beta1 =  0.8  # again")}
     other = {**one, "train.py": one["train.py"].replace("beta1 = 0.8", "beta1 = 0.7")}
-    assert near(BASE, one, same) and not near(BASE, one, other) and not near(BASE, BASE, BASE)
+    mine, again, another = (changes(BASE, files) for files in (one, same, other))
+    assert (
+        near(mine, again) and not near(mine, another) and not near(changes(BASE, BASE), changes(BASE, BASE))
+    )
+    moved = {**BASE, "model.py": BASE["model.py"] + "\nx = 1\n"}
+    assert near(mine, changes(moved, {**moved, "train.py": one["train.py"]})), (
+        "on another script, the same idea"
+    )
 
 
 def test_expectations_are_scored():

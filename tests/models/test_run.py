@@ -124,20 +124,6 @@ def test_a_prompt_too_long_for_the_model_is_made_shorter(models):
         assert all(i.status is not Status.REFUSED for i in run.evolution.memory.individuals.values())
 
 
-def test_a_replay_gives_the_same_scripts_without_a_model(models, tmp_path):
-    with ScriptedServer(Brain(3)) as server, models(server, agents="openai:3") as run:
-        evolve(run.evolution, 2)
-        first, calls = trees(run), len(server.requests)
-    recording = tmp_path / "w/artifacts/transcripts"
-    with models(None, folder="again", replay=recording, agents="openai:3") as replayed:
-        evolve(replayed.evolution, 2)
-        assert trees(replayed) == first
-        assert replayed.evolution.gateway.ledger.total().calls == 0
-        assert len(list(replayed.evolution.gateway.transcripts.all())) == calls
-        with pytest.raises(ModelsStopped, match="no further answer for g003"):
-            evolve(replayed.evolution, 3)
-
-
 def test_what_a_killed_run_had_paid_for_is_not_paid_for_again(models, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass

@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from darwin.agents.roles import size
 from darwin.loop import evolve
 from darwin.memory.records import Status
-from darwin.repairs import shares
-from tests.models.brain import Brain
+from darwin.repairs import in_words, shares
+from tests.models.brain import Brain, role_of, texts
 from tests.models.scripted import ScriptedServer
 
 AGENTS = "".join(
     f'[[agent]]\nname = "{name}"\nmodel = "m"\nstyle = "{style}"\n\n'
     for name, style in (("Ada", "diff"), ("Alan", "file"), ("Barbara", "chunks"))
 )
+
+
+FORMS = {
+    ("Ada", "researcher", "SEARCH/REPLACE"), ("Ada", "engineer", "SEARCH/REPLACE"), ("Ada", "analyst", ""),
+    ("Alan", "researcher", "whole files"), ("Alan", "engineer", "whole files"), ("Alan", "analyst", ""),
+    ("Barbara", "chunk", "one definition"), ("Barbara", "engineer", "SEARCH/REPLACE"), ("Barbara", "analyst", ""),
+}  # fmt: skip
+"""Who is asked in which role for which form of edits."""
+
+
+def form_of(body) -> tuple[str, str, str]:
+    """(agent, role, form of edits) of a request, by its system prompt."""
+    system = texts(body)[0]
+    marks = {
+        "SEARCH/REPLACE blocks:": "SEARCH/REPLACE",
+        "each file that changes, whole": "whole files",
+        "after it the whole definition in one fence": "one definition",
+    }
+    (form,) = [form for words, form in marks.items() if words in system] or [""]
+    return author(body), role_of(system), form
+
+
+def author(body) -> str:
+    """The agent that asks."""
+    return re.match(r"You are (\w+)", texts(body)[0])[1]
 
 
 @pytest.fixture
@@ -26,8 +53,11 @@ def agents_file(tmp_path):
 
 
 def test_three_generations_in_diff_file_and_chunks_with_repairs(models, agents_file):
-    brain = Brain(break_every=3)
-    with ScriptedServer(brain) as server, models(server, agents_file=agents_file) as run:
+    brains = {name: Brain(break_every=2) for name in ("Ada", "Alan", "Barbara")}  # each breaks its own second
+    with (
+        ScriptedServer(lambda body: brains[author(body)](body)) as server,
+        models(server, agents_file=agents_file) as run,
+    ):
         evolve(run.evolution, 3)
         memory = run.evolution.memory
         children = list(memory.individuals.values())[1:]
@@ -48,7 +78,10 @@ def test_three_generations_in_diff_file_and_chunks_with_repairs(models, agents_f
             sum(bool(c.repairs) or c.status is Status.FAILED for c in children),
         )
         assert found.repaired == sum(bool(c.repairs) and c.status is Status.TRAINED for c in children)
-        assert "failed as first written" in run.said and "repairs it, 1 of 3" in run.said
+        assert found.repaired > 0, "or nothing shows that repairs re-enter"
+        assert f"{in_words(found)}." in run.said and "repairs it, 1 of 3" in run.said
+        assert {form_of(b) for b in server.requests} == FORMS
+        assert max(size(b["messages"]) for b in server.requests) <= 16_000
         total = run.evolution.gateway.ledger.total()
         assert total.calls == len(server.requests)
         assert (total.prompt_tokens, total.completion_tokens) == (
