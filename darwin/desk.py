@@ -189,7 +189,8 @@ class Desk:
         seen.lines = max(seen.lines, min(room, len(top) + len(diff)) - len(top))
         hints = ["The page goes on: press space."] if len(top) > room else []
         if case.requests:
-            hints.append(f"{counted(case.requests, 'request')} of agents wait: press w.")
+            waits = "wait" + "s" * (case.requests == 1)
+            hints.append(f"{counted(case.requests, 'request')} of agents {waits}: press w.")
         prompt = [line.format(lines=len(diff)) for line in PROMPT]
         return self.asks([*top, *diff], note or "  ".join(hints), prompt)
 

@@ -280,10 +280,11 @@ def ask(evolution: Evolution) -> None:
 
 
 def _say_kept(evolution: Evolution, why: str) -> None:
-    """Say once why decisions that were taken wait."""
+    """Say once why decisions that were taken wait: only a person can put main back."""
     if why and why != evolution.main_moved:
         evolution.main_moved = why
         evolution.screen.say(why, "yellow")
+        evolution.notify(WAITING, why)
 
 
 def _enough(evolution: Evolution) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from darwin.cli.evolve import watched
+from darwin.evolution import Evolution
 from darwin.loop import evolve
 from darwin.sandbox import Job
 from darwin.workspace import locked
@@ -25,9 +26,17 @@ def until(happened: Callable[[], bool]) -> None:
 
 
 def run(
-    folder: Path, data: Path, generations: int = 2, hold: Callable[[Job], None] | None = None, **env: str
+    folder: Path,
+    data: Path,
+    generations: int = 2,
+    hold: Callable[[Job], None] | None = None,
+    change: Callable[[Evolution], None] = lambda evolution: None,
+    **env: str,
 ) -> Person:
-    """A person who has started darwin evolve, over the laboratory; each trial comes back when ``hold`` does."""
+    """A person who has started darwin evolve, over the laboratory; each trial comes back when ``hold`` does.
+
+    ``change`` may alter the evolution before it begins.
+    """
 
     def program() -> None:
         real = laboratory.evaluate
@@ -49,6 +58,7 @@ def run(
         )
         with locked(folder):
             evolution = start(folder, data, approve="ask", interactive=True)
+            change(evolution)
             with watched(evolution, generations):
                 evolve(evolution, generations)
 

@@ -107,8 +107,10 @@ def test_a_run_goes_on_to_its_end_and_the_approval_waits_for_the_next_command(da
 def test_auto_approval_that_cannot_merge_ends_no_run_and_leaves_the_change_waiting(data, tmp_path):
     folder = tmp_path / "r"
     screen = Moving(folder, approves=False, back_in=None)
-    evolution = start(folder, data, screen, agents="rules:4", approve="auto")
+    evolution, told = start(folder, data, screen, agents="rules:4", approve="auto"), []
+    evolution.notify = lambda event, text: told.append((event, text.partition(" by ")[0]))
     evolve(evolution, 2)
+    assert told == [("waiting", f"main was moved to {screen.mine[:10]}")]
     assert evolution.run.generation == 2 and evolution.run.comparison is not None
     assert head(folder) == screen.mine and waiting(evolution.memory)
     assert screen.said.count("main was moved to") == 1

@@ -11,11 +11,14 @@ from darwin import answers
 from darwin.cli.review import settle
 from darwin.gate import waiting
 from darwin.memory.records import Expectation
-from darwin.memory.requests import Asking, Kind, Request, State
+from darwin.memory.requests import Asking, Kind, Request, State, Wish
+from darwin.requests import ruled
 from darwin.screen import Screen
 from darwin.workspace import open_workspace
+from tests.asking.conftest import Asker, wishing
 from tests.command import darwin
-from tests.people.evolving import QUESTION
+from tests.evolve.laboratory import data_set
+from tests.people.evolving import QUESTION, run, until
 from tests.people.terminal import Person
 from tests.people.test_terminal import SIZES, review
 
@@ -153,6 +156,41 @@ def test_who_walks_away_leaves_request_and_change_open(asked, prompt, away):
     settle(asked, Screen(Console(file=io.StringIO())))
     assert {r.state for r in requests(asked).values()} == {State.OPEN}
     assert waiting(open_workspace(asked).memory)
+
+
+def test_what_g_granted_in_a_run_is_there_for_its_later_children(clean_environment, tmp_path):
+    folder, held = tmp_path / "r", tmp_path / "held"
+
+    def hold(job) -> None:
+        """The first trial after a change waits comes back when the person has granted the request."""
+        if not held.exists() and folder.exists():
+            memory = open_workspace(folder).memory
+            if memory.begun and waiting(memory):
+                held.touch()
+                until(lambda: bool(ruled(folder)))
+
+    def change(evolution) -> None:
+        wish = wishing(ada=Wish(kind=Kind.FILE, wanted="optim.py", reason="tidier"))
+        evolution.agents = {name: Asker(agent, wish, []) for name, agent in evolution.agents.items()}
+
+    person = run(folder, data_set(tmp_path), generations=3, hold=hold, change=change)
+    person.sees("press g")
+    for keys, *words in (
+        ("g", QUESTION, "1 request of agents waits: press w."),
+        ("w", "[1-1]"), ("1", ONE), ("g", "Enter grants"), ("\r", "Why?"),
+        ("\r", "Noted: file-optim.py is granted.", QUESTION), ("q", "Closing comparison"), ("", QUESTION),
+    ):  # fmt: skip
+        person.types(keys)
+        person.sees(*words)
+    person.types("q")
+    assert person.leaves() == 0
+    opened = open_workspace(folder)
+    request = opened.memory.requests["file-optim.py"]
+    assert request.state is State.DONE and request.ruling.by.startswith("Eve")
+    born = [
+        i for i in opened.memory.individuals.values() if i.ordinal > request.ruling.settled + 2 and i.author
+    ]
+    assert born and any(b"optim.py" in opened.lineage.files(i.commit)["genome.toml"] for i in born)
 
 
 def test_what_was_answered_from_another_terminal_meanwhile_is_on_the_list_no_more(asked):
