@@ -32,7 +32,7 @@ def test_advice_is_in_the_tasks_of_those_it_is_for_until_withdrawn(folder, monke
 
     evolution, tasks = start(folder, data_set(folder.parent), approve="defer"), []
     evolution.agents = {name: Spy(agent, tasks) for name, agent in evolution.agents.items()}
-    evolve(evolution, 4)
+    evolve(evolution, 5)
     for task in tasks:
         assert task.advice == ("Keep it [2J small.", *(["Try fewer layers."] if task.agent == "Ada" else []))
     assert {task.agent for task in tasks} == set(evolution.run.population)
