@@ -262,10 +262,11 @@ def begin(
     refuse_edited(run, config, workspace.folder)
     if run.dataset != dataset.digest:
         raise UsageError(f"The data in {config.data} are not those this evolution was begun with.")
-    if run.torch != version("torch"):
+    base = memory.resolve("base")
+    if base.trials and not base.trials[0].under(conditions):
         screen.say(
-            f"This evolution was begun with torch {run.torch}; now it is {version('torch')}. New numbers "
-            "may not be comparable with the old ones.",
+            f"This evolution ran under other conditions so far: {base.trials[0].conditions}; now it is {conditions}. "
+            "What new scripts are compared with is trained anew before it goes on; its earlier trials are kept.",
             "yellow",
         )
     files_of_settings = [p for p in (workspace.folder / name for name in (CONFIG, AGENTS)) if p.is_file()]
@@ -308,6 +309,7 @@ def begin(
         settle=pace.settle,
         events=events,
         conditions=conditions,
+        packages=lambda: packages.digest(memory.requests),
         deadline=None if config.seconds is None else time.monotonic() + config.seconds,
         close=pace.close,
     )

@@ -76,6 +76,8 @@ class Evolution:
     """Whether the run stopped before all generations were complete, and not because a person said so."""
     conditions: str | None = None
     """Torch, threads, device and image of this run's trials; those of another run's may differ."""
+    packages: Callable[[], str | None] = lambda: None
+    """The digest of the granted packages that trials have by now (``Trial.packages``)."""
     retrained: set[tuple[str, int, str, str]] | None = None
     """With ``--retrain``: the trials (individual, seed, split, budget) that this run has trained anew; else None."""
     close: Callable[[], None] = lambda: None
