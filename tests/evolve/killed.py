@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -12,6 +13,8 @@ import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+
+import psutil
 
 from darwin import events as events_module
 from darwin.begin import ANCESTOR, begin, create
@@ -147,6 +150,19 @@ def _refuse_twice(evolution: Evolution) -> None:
         return inner(jobs)
 
     evolution.evaluate = evaluate
+
+
+def left_in(folder: Path, seconds: float = 60) -> list[psutil.Process]:
+    """Processes in a folder that have not ended within so many seconds; one that is to be reaped has ended.
+
+    Git works in the workspace, a trial's server in its box, what servers are forked from in the temporary folder.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return psutil.wait_procs(found, timeout=seconds)[1]
 
 
 class _Output(io.TextIOBase):
