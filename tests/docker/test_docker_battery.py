@@ -1,7 +1,8 @@
 """Escapes, tried for real by rewritten scripts in containers: each costs its own individual alone.
 
-A script that looks for something says what it found in its error, which is what would be recorded. After each
-attempt that left its server alive, the next trial on the same server has to learn what it learns alone.
+A script that looks for something says what it found in its error, which is what would be recorded. Beside each act
+that takes something from all (memory, processes, disk, time), a neighbour trains in a container of its own for as long
+as the act goes on, and has to learn what it learns alone, to the bit. After all acts, so has a trial on their own server.
 """
 
 # ruff: noqa: E501
@@ -10,6 +11,9 @@ from __future__ import annotations
 
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,8 @@ import pytest
 from darwin.memory.records import TrialStatus
 from darwin.sandbox.trials import run_trial
 from tests import tiny
+from tests.engine import docker_sandbox
+from tests.spare import SharedServer
 
 PEAK = 1e11
 SECRET = "sk-battery-0123456789"
@@ -154,10 +160,27 @@ def test_it_finds_nothing_and_changes_nothing(act, dataset, shared, limits, tmp_
     assert words in trial.error and SECRET not in trial.error, trial.error
 
 
+@pytest.fixture(scope="module")
+def beside(dataset, limits):
+    """Trains the untouched tiny genome in a container that no act has, with time to wait for a busy machine."""
+    patient = replace(limits, least_wall_seconds=300, start_wall_seconds=300)
+    with closing(docker_sandbox()) as sandbox:
+        alone = SharedServer(sandbox)
+        yield lambda: run_trial(tiny.job(), dataset, alone, PEAK, patient).loss
+
+
 @pytest.mark.parametrize("act", BOUNDED)
-def test_it_is_stopped_and_recorded(act, dataset, shared, limits):
+def test_it_is_stopped_and_recorded_and_its_neighbour_learns_what_it_learns_alone(
+    act, dataset, shared, beside, limits, neighbour
+):
     changes, status, words = BOUNDED[act]
-    trial = run_trial(tiny.job(act, **changes), dataset, shared, PEAK, limits)
+    with ThreadPoolExecutor(1) as pool:
+        acting = pool.submit(run_trial, tiny.job(act, **changes), dataset, shared, PEAK, limits)
+        losses = {beside()}
+        while not acting.done():
+            losses.add(beside())
+        trial = acting.result()
+    assert losses == {neighbour}
     assert trial.loss is None and trial.status is not TrialStatus.OK
     assert (status is None or trial.status is status) and words in trial.error, trial
     assert trial.cpu_seconds > 0
