@@ -229,7 +229,11 @@ def _observation(
 
 def _gain(base: Individual, theirs: Individual, budget: str) -> float:
     """Nats that a script is ahead of the base: on the first seed of now, else on those of an earlier budget."""
-    if base.loss is not None and theirs.loss is not None and base.trials[0].under(theirs.trials[0].conditions):
+    if (
+        base.loss is not None
+        and theirs.loss is not None
+        and base.trials[0].under(theirs.trials[0].conditions)
+    ):
         return base.loss - theirs.loss
     a, b = (_by_seed(i, budget) for i in (base, theirs))
     leads = [(a[s].loss or 0.0) - (b[s].loss or 0.0) for s in a if s in b]
