@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -43,13 +43,17 @@ def measure(evolution: Evolution, wanted: Iterable[Wanted]) -> None:
         if individual.status is Status.REFUSED or not missing:
             continue
         same = [_same(evolution, individual, one.seed, split, budget) for split in missing]
-        if evolution.retrained is None and None not in same:
-            for trial in same:
-                _keep(evolution, individual.id, trial)  # type: ignore[arg-type]
+        known = [trial for trial in same if trial is not None]
+        if evolution.retrained is None and len(known) == len(missing):
+            _keep(evolution, individual.id, known)
             continue
         jobs.append(_job(evolution, individual, one, missing))
+    together: list[Trial] = []  # one training judged on several splits is known whole or not at all
     for job, trial in evolution.evaluate(jobs):
-        _keep(evolution, job.label, trial)
+        together.append(trial)
+        if len(together) > len(job.further) or trial.status is not TrialStatus.OK:
+            _keep(evolution, job.label, together)
+            together = []
 
 
 def _is_wanted(evolution: Evolution, individual: Individual, seed: int, split: str, budget: str) -> bool:
@@ -91,16 +95,19 @@ def _same(evolution: Evolution, individual: Individual, seed: int, split: str, b
     return None
 
 
-def _keep(evolution: Evolution, identifier: str, trial: Trial) -> None:
-    """Record a trial, then say so."""
+def _keep(evolution: Evolution, identifier: str, trials: Sequence[Trial]) -> None:
+    """Record trials, then say so."""
     memory = evolution.memory
-    individual = with_trial(memory.individuals[identifier], trial, memory.individuals)
+    individual = memory.individuals[identifier]
+    for trial in trials:
+        individual = with_trial(individual, trial, memory.individuals)
     memory.record(individual)
-    if evolution.retrained is not None:
-        evolution.retrained.add((identifier, trial.seed, trial.split, trial.budget))
-    keep_log(evolution, individual, trial)
-    evolution.curves.keep(individual.id, trial.budget, trial.seed)
-    evolution.screen.measured(individual, trial, memory)
+    for trial in trials:
+        if evolution.retrained is not None:
+            evolution.retrained.add((identifier, trial.seed, trial.split, trial.budget))
+        keep_log(evolution, individual, trial)
+        evolution.curves.keep(individual.id, trial.budget, trial.seed)
+        evolution.screen.measured(individual, trial, memory)
 
 
 def budget_of(budget: str, times: int) -> str:

@@ -24,7 +24,6 @@ from darwin.evolution import Evolution
 from darwin.memory import memory as memory_module
 from darwin.memory import notes as notes_module
 from darwin.memory import store as store_module
-from darwin.verdicts import find
 from darwin.workspace import is_workspace
 from tests.evolve import laboratory
 
@@ -140,13 +139,13 @@ def _instrument(point: Point) -> None:
 
 
 def _refuse_twice(evolution: Evolution) -> None:
-    """Fail where a trial that git's records hold is trained again."""
+    """Fail where a training run that git's records hold, judged on any split, is done again."""
     inner = evolution.evaluate
 
     def evaluate(jobs):
         for job in jobs:
-            known = evolution.memory.individuals[job.label].trials
-            assert find(known, job.seed, job.split, job.budget) is None, f"{job.label} is trained twice"
+            known = {(t.seed, t.budget) for t in evolution.memory.individuals[job.label].trials}
+            assert (job.seed, job.budget) not in known, f"{job.label} is trained twice"
         return inner(jobs)
 
     evolution.evaluate = evaluate
