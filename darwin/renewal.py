@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from darwin import gate
 from darwin.evolution import Evolution
 from darwin.lineage import population_refs
 from darwin.measure import Wanted, deltas, measure, outdated
@@ -52,9 +53,10 @@ def renew(evolution: Evolution) -> None:
 def catch_up(evolution: Evolution) -> None:
     """Train anew what the run compares with, where that was measured under other conditions than those of now."""
     memory, run = evolution.memory, evolution.run
-    names = dict.fromkeys(
-        (evolution.base.id, run.incumbent, run.champion or run.incumbent, *run.population.values())
-    )
+    shown = [one.id for one in gate.waiting(memory)]
+    names = dict.fromkeys([evolution.base.id, run.incumbent, *run.population.values(), *shown])
+    if run.champion is not None:
+        names[run.champion] = None
     if wanted := [one for name in names for one in outdated(evolution, memory.individuals[name])]:
         evolution.screen.say(f"Training {len(wanted)} trials anew, under the conditions of now.", "yellow")
         measure(evolution, wanted)
