@@ -306,9 +306,10 @@ class Memory:
             )
 
 
-def _counted(people: Collection[Individual]) -> tuple[int, int]:
-    """A figure that changes whenever a trial is added, trained anew or left behind, and how many people there are."""
-    return len(people), sum(len(i.trials) + len(i.superseded) + len(i.earlier) for i in people)
+def _counted(people: Collection[Individual]) -> tuple[int, ...]:
+    """Figures that change whenever somebody is born and a trial is added, trained anew or left behind."""
+    trials, anew = sum(len(i.trials) for i in people), sum(len(i.superseded) for i in people)
+    return len(people), trials, anew, sum(len(i.earlier) for i in people)
 
 
 def percent(effect: float) -> str:
