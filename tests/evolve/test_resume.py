@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import signal
 import subprocess
 from dataclasses import replace
@@ -45,22 +44,6 @@ def ended(folder: Path) -> tuple[dict[str, str], dict[str, list[float | None]]]:
     return story(folder), {i.id: [t.loss for t in i.trials] for i in people.values()}
 
 
-def killed_at_random(folder: Path, text: Path, points: list[Point], whole: Path) -> int:
-    """As ``killed_again_and_again``, but where a run ends before it can be killed, another begins from nothing."""
-    found = 0
-    for point in points:
-        status, said = run(folder, text, GENERATIONS, point)
-        if status == 0:
-            assert ended(folder) == ended(whole)
-            shutil.rmtree(folder)
-            status, said = run(folder, text, GENERATIONS, point)
-        assert status == -signal.SIGKILL, said
-        found += 1
-    status, said = run(folder, text, GENERATIONS)
-    assert status == 0, said
-    return found
-
-
 def killed_again_and_again(folder: Path, text: Path, points: list[Point]) -> int:
     """Kill the same command at each point in turn, then let it end; how many times it was killed."""
     found = 0
@@ -88,7 +71,7 @@ def test_sigkill_at_every_named_step_changes_nothing_in_the_end(undisturbed, tex
 @pytest.mark.parametrize("chain", CHAINS)
 def test_sigkill_at_random_changes_nothing_in_the_end(undisturbed, text, tmp_path, chain):
     folder = tmp_path / "w"
-    assert killed_at_random(folder, text, kills(10 * chain, 10), undisturbed) == 10
+    assert killed_again_and_again(folder, text, kills(10 * chain, 10)) == 10
     assert left_in(tmp_path) == []
     assert ended(folder) == ended(undisturbed)
     assert problems(open_workspace(folder)) == []
