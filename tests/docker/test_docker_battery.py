@@ -97,22 +97,23 @@ NOTHING = {  # what it does -> (changes, words that its record must have)
 }  # fmt: skip
 BOUNDED = {  # what it does -> (changes, status, words)
     "starts processes without end": (
-        {"train": (AT_START, "while 1:\n    try: os.fork()\n    except OSError: pass")}, None, "",
+        {"train": (AT_START, "while 1:\n    try: os.fork()\n    except OSError: pass")},
+        TrialStatus.CRASHED, "It started more than the 64 processes allowed.",
     ),
     "allocates without end": (
         {"train": (AT_START, "hoard = [np.ones(1 << 22) for _ in range(1 << 12)]")}, TrialStatus.OUT_OF_MEMORY, "MemoryError",
     ),
     "fills its disk": (
         {"train": (AT_START, "import time\nfor n in range(400):\n    open(f'../out/{n}', 'wb').write(bytes(1 << 20))\ntime.sleep(99)")},
-        TrialStatus.FLOODED, "",
+        TrialStatus.FLOODED, "No space left on device",
     ),
     "fills /tmp": (
         {"train": (AT_START, "import time\nfor n in range(400):\n    open(f'/tmp/{n}', 'wb').write(bytes(1 << 20))\ntime.sleep(99)")},
-        TrialStatus.FLOODED, "",
+        TrialStatus.FLOODED, "No space left on device",
     ),
     "fills /dev/shm": (
         {"train": (AT_START, "import time\nfor n in range(400):\n    open(f'/dev/shm/{n}', 'wb').write(bytes(1 << 20))\ntime.sleep(99)")},
-        TrialStatus.FLOODED, "",
+        TrialStatus.FLOODED, "No space left on device",
     ),
     "prints without end": ({"train": (AT_START, "while 1: print('x' * 100)")}, TrialStatus.FLOODED, "printed more than"),
     "ignores SIGTERM": (
@@ -146,6 +147,18 @@ BOUNDED = {  # what it does -> (changes, status, words)
     ),
 }  # fmt: skip
 
+TAKING = (
+    *(
+        "starts processes without end",
+        "allocates without end",
+        "fills its disk",
+        "fills /tmp",
+        "fills /dev/shm",
+    ),
+    *("prints without end", "gives logits without end", "kills everything"),
+)
+"""What takes memory, processes, disk or the host's time, of which others could have less."""
+
 
 @pytest.fixture(autouse=True)
 def secret(monkeypatch):
@@ -169,20 +182,28 @@ def beside(dataset, limits):
         yield lambda: run_trial(tiny.job(), dataset, alone, PEAK, patient).loss
 
 
-@pytest.mark.parametrize("act", BOUNDED)
-def test_it_is_stopped_and_recorded_and_its_neighbour_learns_what_it_learns_alone(
+@pytest.mark.parametrize("act", TAKING)
+def test_what_takes_from_all_is_stopped_and_recorded_and_its_neighbour_is_as_without_it(
     act, dataset, shared, beside, limits, neighbour
 ):
-    changes, status, words = BOUNDED[act]
     with ThreadPoolExecutor(1) as pool:
-        acting = pool.submit(run_trial, tiny.job(act, **changes), dataset, shared, PEAK, limits)
+        acting = pool.submit(run_trial, tiny.job(act, **BOUNDED[act][0]), dataset, shared, PEAK, limits)
         losses = {beside()}
         while not acting.done():
             losses.add(beside())
-        trial = acting.result()
     assert losses == {neighbour}
+    require_stopped(acting.result(), act)
+
+
+@pytest.mark.parametrize("act", [act for act in BOUNDED if act not in TAKING])
+def test_it_is_stopped_and_recorded(act, dataset, shared, limits):
+    require_stopped(run_trial(tiny.job(act, **BOUNDED[act][0]), dataset, shared, PEAK, limits), act)
+
+
+def require_stopped(trial, act):
+    _, status, words = BOUNDED[act]
     assert trial.loss is None and trial.status is not TrialStatus.OK
-    assert (status is None or trial.status is status) and words in trial.error, trial
+    assert trial.status is status and words in trial.error, trial
     assert trial.cpu_seconds > 0
 
 

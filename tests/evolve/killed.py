@@ -151,15 +151,16 @@ def _refuse_twice(evolution: Evolution) -> None:
     evolution.evaluate = evaluate
 
 
-def left_in(folder: Path, seconds: float = 60) -> list[psutil.Process]:
-    """Processes in a folder that have not ended within so many seconds; one that is to be reaped has ended.
+def left_in(*folders: Path, seconds: float = 60) -> list[psutil.Process]:
+    """Processes in these folders that have not ended within so many seconds; one that is to be reaped has ended.
 
     Git works in the workspace, a trial's server in its box, what servers are forked from in the temporary folder.
     """
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if Path(process.cwd()).is_relative_to(folder) and process.status() != psutil.STATUS_ZOMBIE:
+            where, over = Path(process.cwd()), process.status() == psutil.STATUS_ZOMBIE
+            if not over and any(where.is_relative_to(folder) for folder in folders):
                 found.append(process)
     return psutil.wait_procs(found, timeout=seconds)[1]
 

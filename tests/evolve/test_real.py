@@ -92,7 +92,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one_to_the_last_bit(folder, monkeyp
         assert process.wait() == -signal.SIGKILL
         process.stdout.close()
         owners.add(process.pid)
-        assert left_in(folder) == []
+        assert left_in(killed, temporary) == []
         assert not known & set(trained(killed)[before:])
         assert completed(killed) >= known
 
@@ -100,7 +100,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one_to_the_last_bit(folder, monkeyp
     again = subprocess.run(command("--workers", "1"), cwd=folder, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert known and not known & set(trained(killed)[before:])
-    assert left_in(folder) == [] and containers_of(owners) == []
+    assert left_in(killed, temporary) == [] and containers_of(owners) == []
     assert list(temporary.glob("darwin-box-*")) == []
     checked = darwin("memory", "check", "-C", "killed", cwd=folder)
     assert checked.returncode == 0 and checked.stdout.startswith("Sound:")
