@@ -18,6 +18,8 @@ from darwin.errors import UsageError
 from darwin.memory.records import Choice, Record
 
 FOLDER = Path(".git") / "darwin-answers"
+UNREADABLE = ".unreadable"
+"""How the name of a file ends that was no answer and was put aside."""
 
 
 class Answer(Record):
@@ -64,18 +66,22 @@ def post(workspace: Path, contender: str, answer: Answer) -> None:
         temporary.unlink()
 
 
+def answered(workspace: Path) -> set[str]:
+    """The contenders on which an answer waits to be carried out: nobody is asked about them again."""
+    return {path.stem for path in _files(workspace)}
+
+
 def posted(workspace: Path) -> tuple[dict[str, Answer], list[str]]:
     """The answers that wait to be carried out, by contender, oldest first; and a sentence for each that is none.
 
     Such a file is put aside, so that it is complained of once.
     """
     found, torn = {}, []
-    paths = [p for p in (workspace / FOLDER).glob("*.json") if not p.name.startswith(".")]
-    for path in sorted(paths, key=lambda p: (p.stat().st_mtime_ns, p.name)):
+    for path in sorted(_files(workspace), key=lambda p: (p.stat().st_mtime_ns, p.name)):
         try:
             found[path.stem] = Answer.model_validate_json(path.read_bytes())
         except ValidationError:
-            aside = path.with_suffix(".unreadable")
+            aside = path.with_suffix(UNREADABLE)
             path.replace(aside)
             torn.append(f"{aside} is no answer that can be read. Decide on {path.stem} again: darwin review")
     return found, torn
@@ -84,6 +90,16 @@ def posted(workspace: Path) -> tuple[dict[str, Answer], list[str]]:
 def discard(workspace: Path, contender: str) -> None:
     """Take an answer away that was carried out."""
     (workspace / FOLDER / f"{contender}.json").unlink(missing_ok=True)
+
+
+def anything(workspace: Path) -> bool:
+    """Whether anything that people said waits for the holder of the workspace: answers, rulings on requests, advice."""
+    files = (path for path in (workspace / FOLDER).rglob("[!.]*") if path.is_file())
+    return any(path.suffix != UNREADABLE for path in files)
+
+
+def _files(workspace: Path) -> list[Path]:
+    return [path for path in (workspace / FOLDER).glob("*.json") if not path.name.startswith(".")]
 
 
 def _words(path: Path) -> str:

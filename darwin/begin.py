@@ -48,6 +48,7 @@ from darwin.packages import Packages, lock
 from darwin.prepare import default_folder, prepare
 from darwin.resume import resume, sweep_unfinished
 from darwin.reviewers import Auto, Defer, Policy, Reviewer
+from darwin.rulings import rule
 from darwin.sandbox import Contract, Dataset, Job, Limits, calibrate, evaluate
 from darwin.sandbox.pace import Pace
 from darwin.sandbox.trials import run_smoke
@@ -305,7 +306,7 @@ def begin(
         reviewer=reviewer(config),
         screen=screen,
         curves=curves,
-        desk=Desk(screen.console, Keys(), workspace.lineage.person())
+        desk=Desk(screen.console, Keys(), workspace.lineage.person(), partial(rule, folder=workspace.folder))
         if interactive and config.approve == "ask"
         else None,
         elsewhere=confinement.cpu_seconds,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 from darwin import answers, gate
 from darwin.desk import Desk
 from darwin.errors import UsageError
 from darwin.keys import CLOSED, Keys
+from darwin.requests import reminder
+from darwin.rulings import rule
 from darwin.screen import Screen
 from darwin.workspace import open_workspace
 
@@ -47,14 +50,15 @@ class Bell:
     def _open(self) -> None:
         """Show the best change that waits, if one does, and leave what the person says to the run."""
         opened = open_workspace(self._folder)
-        answered = answers.posted(self._folder)[0]
+        answered = answers.answered(self._folder)
         queue = [c for c in gate.waiting(opened.memory)[::-1] if c.id not in answered]
         if not queue:
-            self._screen.say("Nothing waits for a decision.")
+            asked = reminder(opened.memory)
+            self._screen.say("Nothing waits for a decision." + (f" {asked}" if asked else ""))
             return
         case = gate.case(opened.memory, opened.lineage, queue[0])
         with self._screen.paused():
-            desk = Desk(self._screen.console, Keys(), self._person)
+            desk = Desk(self._screen.console, Keys(), self._person, partial(rule, folder=self._folder))
             answer = desk.review(case, opened.lineage.files(queue[0].commit))
         if answer is None:
             return

@@ -44,7 +44,7 @@ def brief(evolution: Evolution, birth: Birth, before: int) -> Briefing:
         contrasts=tuple(_contrasts(evolution, target, people)),
         known=tuple(known(lesson, people) for lesson in memory.lessons(before) if not lesson.retired),
         findings=tuple(i.finding for i in list(people.values()) if i.finding is not None)[-FINDINGS:],
-        decisions=tuple(d for d in memory.decisions.values() if d.id in people),
+        decisions=tuple(d for d in memory.decisions.values() if d.id in people and d.settled < before),
     )
 
 

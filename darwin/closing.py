@@ -61,7 +61,7 @@ def check(evolution: Evolution) -> None:
 
 @step
 def compare(evolution: Evolution) -> Comparison | None:
-    """Train base and champion on fresh seeds, judge both on the test split, and record the outcome.
+    """Train base, main and champion on fresh seeds, judge them on the test split, and record the outcome.
 
     Where nothing was proven better, the best of the population stands in for the champion, marked unproven, and
     there is no row at the larger budget. None if nothing beat the base, or either did not come to a loss on two seeds.
@@ -76,11 +76,12 @@ def compare(evolution: Evolution) -> Comparison | None:
     rivals = list({i.id: i for i in (base, incumbent, champion)}.values())
     seeds = evolution.seeds("closing", SEEDS)
     evolution.screen.comparing(base, champion, len(seeds))
-    # The same runs on the split that chose the champion: what was claimed can be held against them (bench/claims.py).
-    measure(evolution, [Wanted(i, seed, ("test", "val")) for seed in seeds for i in rivals])
+    measure(evolution, [Wanted(i, seed, ("test",)) for seed in seeds for i in rivals])
     rows = [_row(evolution, base.id, champion.id, run.budget, seeds)]
     if run.champion is not None:
         larger = evolution.seeds("larger", LARGER_SEEDS)
+        if incumbent.id not in (base.id, champion.id):  # those two were trained there for the check
+            measure(evolution, [Wanted(incumbent, seed, ("val", "test"), LARGER) for seed in larger])
         rows.append(_row(evolution, base.id, champion.id, budget_of(run.budget, LARGER), larger))
     comparison = None
     if rows[0] is not None:

@@ -12,9 +12,9 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -27,7 +27,7 @@ from darwin.genome import evolvable
 from darwin.keys import CLOSED, ENTER, ESCAPE, INTERRUPT, Keys
 from darwin.memory.records import Choice
 from darwin.page import diff_lines, page
-from darwin.screen import safe
+from darwin.screen import counted, safe
 
 PROMPT = (
     "[a] approve: merges it into main  [Enter, d] decide later; nothing is blocked",
@@ -40,6 +40,10 @@ RECORDED_WIDTH = 80
 LONGEST_REASON = 500
 
 
+Rule = Callable[["Desk"], tuple[str, int]]
+"""Lets a person answer requests: what to tell them then, and how many still wait."""
+
+
 @dataclass
 class Seen:
     """How far a person has looked: the first line of the diff not yet on the screen."""
@@ -50,10 +54,12 @@ class Seen:
 class Desk:
     """Shows cases on a terminal and asks."""
 
-    def __init__(self, console: Console, keys: Keys, person: str) -> None:
+    def __init__(self, console: Console, keys: Keys, person: str, rule: Rule) -> None:
+        """``rule`` is what the key w does: it lets the person answer what agents ask for."""
         self._console = console
         self._keys = keys
         self._person = person
+        self._rule = rule
 
     def review(self, case: Case, files: Mapping[str, bytes]) -> Answer | None:
         """What the person says; None where the question was left without a word (quit, Ctrl-C, a closed terminal).
@@ -64,15 +70,18 @@ class Desk:
         seen, note = Seen(), ""
         with self._keys.listening():
             while True:
-                self._show(case, seen, note)
+                key = self._ask(case, seen, note)
                 note = ""
-                key = self._keys.key().lower()
                 if key in ("q", *LEAVE):
                     return None
                 if key in ("d", ENTER):
                     return self._answer(case, seen, Choice.DEFER)
                 if key in ("f", " "):
                     self._page_through(case, seen)
+                    continue
+                if key == "w":
+                    note, left = self._rule(self)
+                    case = replace(case, requests=left)
                     continue
                 answer = self._decided(case, seen, key, files)
                 if isinstance(answer, Answer):
@@ -84,7 +93,7 @@ class Desk:
         if key == "a":
             return self._approve(case, seen)
         if key == "r":
-            reason = self._line("Why not? The agents are told (Esc: back): ")
+            reason = self.line("Why not? The agents are told (Esc: back): ")
             return (
                 "Nothing was decided." if reason is None else self._answer(case, seen, Choice.REJECT, reason)
             )
@@ -95,14 +104,14 @@ class Desk:
     def _approve(self, case: Case, seen: Seen) -> Answer | str:
         if case.change.objections:
             return "It cannot be merged, for the reason above."
-        reason = self._line(
+        reason = self.line(
             f"You saw {_share(seen, self._diff(case))}. Why merge it? Enter merges, Esc goes back: "
         )
         if reason is None:
             return "Nothing was decided."
         despite = False
         for doubt in case.doubts[:1]:
-            if self._line(f"Careful: {doubt}. Write yes to merge it all the same: ") != "yes":
+            if self.line(f"Careful: {doubt}. Write yes to merge it all the same: ") != "yes":
                 return "Nothing was decided."
             despite = True
         return self._answer(case, seen, Choice.MERGE, reason, despite=despite)
@@ -115,7 +124,7 @@ class Desk:
             return str(error)
         if not edited:
             return "You changed nothing."
-        reason = self._line("What did you change, and why? (Esc: drop the edit): ")
+        reason = self.line("What did you change, and why? (Esc: drop the edit): ")
         if reason is None:
             return "Your edit was dropped."
         return self._answer(case, seen, Choice.EDIT, reason, files=edited)
@@ -146,25 +155,48 @@ class Desk:
     def _diff(self, case: Case) -> list[Text]:
         return diff_lines(case, self._console.width)
 
-    def _show(self, case: Case, seen: Seen, note: str) -> None:
-        """The page, as much of the diff as fits below it, and the question."""
+    def asks(self, lines: Sequence[Text], note: str, prompt: Sequence[str]) -> str:
+        """The key that is pressed at a screen of lines, as many as fit, with a note and what the keys do below them.
+
+        What was typed before it stood there is dropped.
+        """
         console = self._console
-        top, diff = self._page(case), self._diff(case)
-        room = self._room
-        shown = [*top, *diff][:room]
-        seen.lines = max(seen.lines, len(shown) - len(top))
         console.clear()
-        self._print(shown)
-        more = "The page goes on: press space." if len(top) > room else ""
-        console.print(Text((note or more)[: console.width - 1], style="bold yellow"))
+        self._print(lines[: self._room(prompt)])
+        console.print(Text(note[: console.width - 1], style="bold yellow"))
         self._keys.forget()
-        prompt = (line.format(lines=len(diff))[: console.width - 1] for line in PROMPT)
-        console.print(Text("\n".join(prompt), style="bold"), end="")
+        console.print(Text("\n".join(line[: console.width - 1] for line in prompt), style="bold"), end="")
+        return self._keys.key().lower()
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line below the question, while something takes its time."""
+        self._console.print(Text(text, style=style))
+
+    def wrapped(self, shown: RenderableType) -> list[Text]:
+        """What is to be shown, line by line, as wide as the terminal."""
+        rows = self._console.render_lines(shown, pad=False)
+        return [Text.assemble(*((part.text, part.style or "") for part in row)) for row in rows]
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return self._console.width
+
+    def _ask(self, case: Case, seen: Seen, note: str) -> str:
+        """The key pressed at the page, with as much of the diff as fits below it."""
+        top, diff = self._page(case), self._diff(case)
+        room = self._room(PROMPT)
+        seen.lines = max(seen.lines, min(room, len(top) + len(diff)) - len(top))
+        hints = ["The page goes on: press space."] if len(top) > room else []
+        if case.requests:
+            hints.append(f"{counted(case.requests, 'request')} of agents wait: press w.")
+        prompt = [line.format(lines=len(diff)) for line in PROMPT]
+        return self.asks([*top, *diff], note or "  ".join(hints), prompt)
 
     def _page_through(self, case: Case, seen: Seen) -> None:
         """The diff, a screenful at a time; the page as well where it did not fit."""
         console, page_lines = self._console, self._page(case)
-        whole = len(page_lines) > self._room
+        whole = len(page_lines) > self._room(PROMPT)
         before = len(page_lines) if whole else 0
         lines = [*page_lines, *self._diff(case)] if whole else self._diff(case)
         top = 0
@@ -186,16 +218,14 @@ class Desk:
                 case "q" | "escape" | "interrupt" | "closed":
                     return
 
-    @property
-    def _room(self) -> int:
+    def _room(self, prompt: Sequence[str]) -> int:
         """Lines above the note and the question."""
-        return max(1, self._console.height - 1 - len(PROMPT))
+        return max(1, self._console.height - 1 - len(prompt))
 
     def _page(self, case: Case) -> list[Text]:
-        rows = self._console.render_lines(page(case), pad=False)
-        return [Text.assemble(*((part.text, part.style or "") for part in row)) for row in rows] + [Text("")]
+        return [*self.wrapped(page(case)), Text("")]
 
-    def _line(self, question: str) -> str | None:
+    def line(self, question: str) -> str | None:
         """A line of text from the person; None where it was taken back."""
         console = self._console
         console.print()

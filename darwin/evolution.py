@@ -74,6 +74,8 @@ class Evolution:
     """What is written down of each step, and where the time goes."""
     cut_short: bool = False
     """Whether the run stopped before all generations were complete, and not because a person said so."""
+    main_moved: str = ""
+    """Why decisions wait although they were taken, as it was last said: somebody else has moved ``main``."""
     conditions: str | None = None
     """Torch, threads, device and image of this run's trials; those of another run's may differ."""
     packages: Callable[[], str | None] = lambda: None

@@ -14,7 +14,7 @@ from darwin import answers, changes, verdicts
 from darwin.answers import Answer
 from darwin.changes import Change
 from darwin.committed import committed
-from darwin.errors import UsageError
+from darwin.errors import MainMoved, UsageError
 from darwin.genome import evolvable, only_names_more
 from darwin.granted import new_files
 from darwin.lineage import GENOME_FILE, MAIN, Lineage, individual_ref
@@ -135,6 +135,7 @@ def decide(memory: Memory, lineage: Lineage, contender: Individual, answer: Answ
         run: the run's state to record with it (its CPU seconds brought up to date).
 
     Raises:
+        MainMoved: somebody else has moved ``main``; nothing was recorded.
         UsageError: the change holds what must not merge, or a second yes is missing; nothing was recorded.
     """
     decision = Decision(
@@ -165,12 +166,14 @@ def decide(memory: Memory, lineage: Lineage, contender: Individual, answer: Answ
 
 def carry_out(
     memory: Memory, lineage: Lineage, folder: Path, now: Callable[[], Run]
-) -> tuple[list[tuple[Individual, Decision]], list[str]]:
+) -> tuple[list[tuple[Individual, Decision]], list[str], str]:
     """Carry out the answers that people have left, oldest first; each once, whatever was killed in between.
 
-    Call with the workspace locked; ``now`` gives the run's state to record. Returns what was decided, and a sentence
-    for each answer that changes nothing.
+    Call with the workspace locked; ``now`` gives the run's state to record. Returns what was decided, a sentence for
+    each answer that changes nothing, and why the rest still waits: while ``main`` is not where the records say, an
+    approval is neither carried out nor lost.
     """
+    kept = ""
     done: list[tuple[Individual, Decision]] = []
     posted, refused = answers.posted(folder)
     for identifier, answer in posted.items():
@@ -179,10 +182,13 @@ def carry_out(
             try:
                 _refuse_closed(memory, contender, answer)
                 done.append((contender, decide(memory, lineage, contender, answer, now())))
+            except MainMoved as error:
+                kept = str(error)
+                continue
             except UsageError as error:
                 refused.append(str(error))
         answers.discard(folder, identifier)
-    return done, refused
+    return done, refused, kept
 
 
 def _refuse_closed(memory: Memory, contender: Individual, answer: Answer) -> None:

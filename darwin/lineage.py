@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from git import Git, Repo
 from git.exc import GitCommandError, InvalidGitRepositoryError, NoSuchPathError
 
-from darwin.errors import DarwinError, UsageError
+from darwin.errors import DarwinError, MainMoved, UsageError
 from darwin.memory.memory import Memory, move_refs
 from darwin.memory.notes import LINES, RECORDS, Entries, commit_text, store_object, store_tree
 from darwin.memory.records import Individual
@@ -213,12 +214,12 @@ class Lineage:
         return str(self.repo.git.diff("--no-color", "--no-ext-diff", "--no-textconv", before, after))
 
     def refuse_moved(self, expected: str) -> None:
-        """Raise UsageError when ``main`` is not at the commit that the records say: somebody else moved it."""
+        """Raise MainMoved when ``main`` is not at the commit that the records say: somebody else moved it."""
         found = self.repo.git.rev_parse("--verify", MAIN)
         if found != expected:
-            raise UsageError(
-                f"main was moved to {found[:10]} by somebody else, and moves only by a decision. Nothing was merged. "
-                "The next darwin command that writes here says how to mend it."
+            raise MainMoved(
+                f"main was moved to {found[:10]} by somebody else, and moves only by a decision. What was decided "
+                f"waits until main is back: {_give_back(self.repo, expected)}"
             )
 
     def check_out(self, previous: str | None, main: str) -> bool:
@@ -303,11 +304,9 @@ class Lineage:
         """Raise UsageError when somebody has committed to main: what a person wrote is never moved away from."""
         authors = self.repo.git.log("--format=%ce", f"{ours}..{theirs}").splitlines()
         if any(email != DARWIN.rpartition("<")[2].rstrip(">") for email in authors):
-            where = f"git -C {self.repo.working_dir}"
             raise UsageError(
                 f"main holds a commit that darwin did not make ({theirs[:10]}), and main moves only by an approved "
-                f"merge. Keep it on a branch and give main back: {where} branch mine main && {where} reset --keep "
-                f"{ours[:10]}"
+                f"merge. Keep it on a branch and give main back: {_give_back(self.repo, ours)}"
             )
 
     def _behind(self, memory: Memory) -> bool:
@@ -320,6 +319,12 @@ class Lineage:
         except GitCommandError:
             return False
         return bool(old) and not old & new
+
+
+def _give_back(repo: Repo, ours: str) -> str:
+    """The commands that keep what somebody put on main, and bring main back to a commit."""
+    where = f"git -C {shlex.quote(str(repo.working_dir))}"
+    return f"{where} branch mine main && {where} reset --keep {ours[:10]}"
 
 
 def individual_ref(identifier: str) -> str:

@@ -19,6 +19,7 @@ from darwin import (
 )
 from darwin.analysis import analyse
 from darwin.births import bear
+from darwin.errors import MainMoved, UsageError
 from darwin.events import step
 from darwin.evolution import Evolution
 from darwin.fulfil import fulfil
@@ -213,7 +214,8 @@ def _leads(mine: Individual, champion: Individual, seeds: tuple[int, ...], budge
 def attend(evolution: Evolution) -> None:
     """Carry out what people decided meanwhile; train and judge their edits, and approvals that main has overtaken."""
     memory, workspace, screen = evolution.memory, evolution.workspace, evolution.screen
-    done, refused = gate.carry_out(memory, workspace.lineage, workspace.folder, evolution.advanced)
+    done, refused, kept = gate.carry_out(memory, workspace.lineage, workspace.folder, evolution.advanced)
+    _say_kept(evolution, kept)
     for contender, decision in done:
         screen.decided(contender, decision, workspace.lineage.shows(evolution.run.main))
     told = advice.take_up(memory, workspace.folder, evolution.advanced)
@@ -242,17 +244,26 @@ def review(evolution: Evolution) -> None:
             continue  # it was said that it waits
         if answer.choice is Choice.DEFER:
             evolution.notify(WAITING, f"{contender.id} waits for your decision: {headline(memory)}")
-        decision = gate.decide(memory, lineage, contender, answer, evolution.advanced())
+        try:
+            decision = gate.decide(memory, lineage, contender, answer, evolution.advanced())
+        except MainMoved as error:
+            _say_kept(evolution, str(error))
+            continue
         evolution.screen.decided(contender, decision, lineage.shows(evolution.run.main))
 
 
 @step
 def ask(evolution: Evolution) -> None:
-    """At the end, ask the person at the terminal about the best change that waits, then about their edits of it."""
+    """At the end, ask the person at the terminal about the best change that waits, then about their edits of it.
+
+    What was answered meanwhile is carried out first; nobody is asked about what has an answer.
+    """
     memory, workspace = evolution.memory, evolution.workspace
     asked: set[str] = set()
     evolution.before_asking()
+    attend(evolution)
     while evolution.desk is not None:
+        asked |= answers.answered(workspace.folder)
         queue = gate.waiting(memory)[::-1]
         left = [c for c in queue[:1] + [c for c in queue if c.operator == gate.EDIT] if c.id not in asked]
         if not left:
@@ -262,8 +273,18 @@ def ask(evolution: Evolution) -> None:
         with evolution.screen.paused(), evolution.events.step("person", individual=left[0].id):
             answer = evolution.desk.review(case, workspace.lineage.files(left[0].commit))
         if answer is not None:
-            answers.post(workspace.folder, left[0].id, answer)
+            try:
+                answers.post(workspace.folder, left[0].id, answer)
+            except UsageError as error:
+                evolution.screen.say(str(error), "yellow")
         attend(evolution)
+
+
+def _say_kept(evolution: Evolution, why: str) -> None:
+    """Say once why decisions that were taken wait."""
+    if why and why != evolution.main_moved:
+        evolution.main_moved = why
+        evolution.screen.say(why, "yellow")
 
 
 def _enough(evolution: Evolution) -> bool:

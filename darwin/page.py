@@ -177,8 +177,6 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
         f"passed in {counted(count, 'trial')}: sees no future, repeats itself, in its limits",
     )
     yield ("Not tested", untested(case))
-    if case.requests:
-        yield ("Requests", f"{counted(case.requests, 'request')} of agents wait: darwin requests")
 
 
 def costs(case: Case) -> str:

@@ -58,7 +58,8 @@ def make(evolution: Evolution, target: int) -> Plan:
     children = target * len(run.population) - run.settled
     taken = sum(len(i.verdict.seeds) for i in evolution.memory.judged.values() if i.verdict)
     most = max(0, 2 + target * len(run.population) // 4 - taken)
-    larger = 2 * closing.LARGER_SEEDS * (LARGER * training + 2 * judging + STARTING)
+    rivals = closing_rivals(evolution)
+    larger = rivals * closing.LARGER_SEEDS * (LARGER * training + 2 * judging + STARTING)
     if Strategy.of(run).ablation:
         doubted = ablation.most(target * len(run.population))
         larger += (
@@ -70,8 +71,13 @@ def make(evolution: Evolution, target: int) -> Plan:
         children * child,
         most * trial,
         0.0 if run.control == "reseeded" else larger,
-        2 * closing.SEEDS * trial,
+        rivals * closing.SEEDS * trial,
     )
+
+
+def closing_rivals(evolution: Evolution) -> int:
+    """Scripts that the closing comparison trains at most: base, champion, and main where it is neither."""
+    return 2 + (evolution.run.incumbent != evolution.base.id)
 
 
 def announce(evolution: Evolution, target: int) -> None:
@@ -84,7 +90,7 @@ def announce(evolution: Evolution, target: int) -> None:
     lines = [
         f"{plan.children} children in {generations} generations: {plan.child_seconds:,.0f} CPU seconds",
         f"at most {plan.verdicts} trials for verdicts: {plan.verdict_seconds:,.0f}",
-        f"closing comparison, {2 * closing.SEEDS} trials: {plan.closing_seconds:,.0f}",
+        f"closing comparison, {closing_rivals(evolution) * closing.SEEDS} trials: {plan.closing_seconds:,.0f}",
         f"in all at most {plan.seconds:,.0f}, beside the {run.cpu_seconds:,.0f} spent so far",
     ]
     if plan.larger_seconds:

@@ -203,6 +203,11 @@ def post(workspace: Path, ruling: Ruling) -> None:
     write_atomically(workspace / RULINGS / f"{ruling.request}.json", to_json(ruling))
 
 
+def ruled(workspace: Path) -> set[str]:
+    """The requests on which a ruling waits to be carried out."""
+    return {path.stem for path in (workspace / RULINGS).glob("[!.]*.json")}
+
+
 def take_up(memory: Memory, workspace: Path) -> list[str]:
     """Carry out the rulings that wait, each once, as far as that takes no trial; what was done, in sentences.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from statistics import fmean
 
 from rich import box
 from rich.table import Table
@@ -84,7 +85,7 @@ def _row_table(comparison: Comparison, row: ComparisonRow, memory: Memory) -> Ta
     table = plain_table("", "id", "perplexity", "change", "98 % interval", "MFU")
     base = (comparison.base, f"{row.base_perplexity:.3f}", "", "", _share(row.base_mfu))
     best = (
-        comparison.champion,
+        _short(comparison.champion),
         f"{row.champion_perplexity:.3f}",
         f"{row.change_percent:+.1f} %",
         f"{low:+.1f} to {high:+.1f} %",
@@ -93,13 +94,18 @@ def _row_table(comparison: Comparison, row: ComparisonRow, memory: Memory) -> Ta
     table.add_row("base", *base)
     known = {comparison.base: base, comparison.champion: best}
     incumbent = memory.run.incumbent
-    if incumbent in known or row.budget == memory.run.budget:
-        table.add_row("main", *known.get(incumbent, (incumbent, *_own_test(memory, row))))
+    table.add_row("main", *known.get(incumbent, (_short(incumbent), *_own_test(memory, row))))
     table.add_row(name, *best)
     return table
 
 
+def _short(id: str, width: int = 17) -> str:
+    """An id cut to a column's width; the whole one stands below the table."""
+    return id if len(id) <= width else f"{id[: width - 1]}…"
+
+
 def _own_test(memory: Memory, row: ComparisonRow) -> tuple[str, str, str, str]:
+    """Main's cells where it is neither base nor champion; a person may have merged it after the comparison."""
     trials = [
         t
         for t in memory.individuals[memory.run.incumbent].trials
@@ -107,14 +113,10 @@ def _own_test(memory: Memory, row: ComparisonRow) -> tuple[str, str, str, str]:
     ]
     losses = [t.loss for t in trials if t.loss is not None]
     if not losses:
-        return "", "", "", ""
-    own = perplexity(sum(losses) / len(losses))
-    return (
-        f"{own:.3f}",
-        f"{100 * (own / row.base_perplexity - 1):+.1f} %",
-        "",
-        _share(trials[0].mfu),
-    )
+        return "not compared", "", "", ""
+    own, shares = perplexity(fmean(losses)), [t.mfu for t in trials if t.mfu is not None]
+    change = f"{100 * (own / row.base_perplexity - 1):+.1f} %"
+    return f"{own:.3f}", change, "", _share(fmean(shares) if shares else None)
 
 
 def show_summary(screen: Screen, memory: Memory) -> None:
@@ -124,7 +126,8 @@ def show_summary(screen: Screen, memory: Memory) -> None:
         screen.say("What it is made of, by effect on the script it changed (one seed):", "bold")
     for step in made[:6]:
         effect = "" if step.effect is None else percent(step.effect)
-        screen.say(f"  {effect:>8}  {safe(step.subject, 60)} ({step.author.partition(' <')[0]}, {step.id})")
+        who = f"({step.author.partition(' <')[0]}, {step.id})"
+        screen.say(f"  {effect:>8}  {safe(step.subject, max(20, 66 - len(who)))} {who}")
     if len(made) > 6:
         screen.say(f"  and {counted(len(made) - 6, 'smaller change')}")
     failed = summary.failures(memory)

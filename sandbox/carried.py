@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from darwin.sandbox.dataset import Dataset, Tokens
 from darwin.sandbox.grams import grams
@@ -36,18 +37,27 @@ def carries(files: Mapping[str, bytes], dataset: Dataset, most: int) -> str | No
     size = sum(len(content) for content in files.values())
     if size > most:
         return f"Its files have {size} bytes, more than the {most} allowed: a script is code, not data."
+    chars = dataset.meta.get("chars")
+    rows = [(name, tokens) for name, content in files.items() for tokens in _sequences(content, chars)]
     for split in ("val", "test"):
-        known = grams(dataset.splits[split], RUN)
-        for name, content in files.items():
-            for tokens in _sequences(content, dataset.meta.get("chars")):
-                found = np.isin(grams(tokens, RUN), known).nonzero()[0]
-                runs = [tokens[at : at + RUN] for at in found[::RUN]]
-                if any(
-                    len(set(run.tolist())) >= DISTINCT and not _is_in(run, dataset.splits["train"])
-                    for run in runs
-                ):
-                    return f"{name} carries text of the {split} split: {RUN} tokens in a row and more."
+        known = np.unique(grams(dataset.splits[split], RUN))
+        for name, tokens in rows:
+            found = _among(grams(tokens, RUN), known).nonzero()[0]
+            runs = [tokens[at : at + RUN] for at in found[::RUN]]
+            if any(
+                len(set(run.tolist())) >= DISTINCT and not _is_in(run, dataset.splits["train"])
+                for run in runs
+            ):
+                return f"{name} carries text of the {split} split: {RUN} tokens in a row and more."
     return None
+
+
+def _among(found: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of the numbers are among the known ones, which are sorted (``np.isin`` sorts them anew)."""
+    if not len(known):
+        return np.zeros(len(found), dtype=bool)
+    places = np.searchsorted(known, found).clip(max=len(known) - 1)
+    return np.asarray(known[places] == found)
 
 
 def _sequences(content: bytes, chars: object) -> Iterator[Tokens]:

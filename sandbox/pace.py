@@ -27,7 +27,7 @@ from darwin.sandbox.session import Failed, Session
 LEAST_SAMPLES = 8
 """Samples that a slowdown takes at the least, and what it is measured against."""
 
-RECENT_SECONDS = 120.0
+RECENT_SECONDS = 240.0
 """Wall seconds back to which samples count; for a longer run all that were taken beside it do. (Runs of 11 s beside
 other work: bills with a deviation of 3.9 % by the samples of 60 s, 2.8 % of 120 s, 2.6 % of 240 s.)"""
 
@@ -115,14 +115,17 @@ class Pace:
 
     def _watch(self) -> None:
         with suppress(SandboxError):  # closed, or lost: who asks for the slowdown samples again and is told
-            pause = least = self._limits.pace_pause_seconds
-            while not self._closed.wait(pause):
+            took = 0.0
+            while not self._closed.wait(self._pause(took)):
                 if self._watchers:
                     began = time.monotonic()
                     self.sample()
-                    pause = max(least, self._limits.pace_pause_factor * (time.monotonic() - began))
-                    if self.quiet is None:  # all that follows is measured against these
-                        pause /= 2
+                    took = time.monotonic() - began
+
+    def _pause(self, took: float) -> float:
+        """Wall seconds until the next sample: short in generation 0, which the rest is measured against."""
+        usual = max(self._limits.pace_pause_seconds, self._limits.pace_pause_factor * took)
+        return usual if self.quiet is not None else usual / 4
 
     def _run(self) -> float:
         assert self._session is not None

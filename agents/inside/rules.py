@@ -106,9 +106,9 @@ def choose(task: dict[str, Any]) -> dict[str, Any]:
     shares = IDEAS_EARLY if task["generation"] <= EARLY else IDEAS_LATER
     wanted = chance.choices((1, 2, 3), shares)[0]
     draws = {idea["key"]: drawn(idea, task, temperament, chance) for idea in ideas}
-    lasting = [idea for idea in ideas if task["aim"] == "mfu" or not head_start(idea, task)]
+    promising = [idea for idea in ideas if promises(idea, task)]
     chosen: list[Idea] = []
-    for idea in sorted(lasting or ideas, key=lambda idea: draws[idea["key"]]):
+    for idea in sorted(promising or ideas, key=lambda idea: draws[idea["key"]]):
         if len(chosen) == wanted or (chosen and draws[idea["key"]] >= 0):
             break
         if all(_compatible(idea, other) for other in chosen):
@@ -155,10 +155,14 @@ def drawn(idea: Idea, task: dict[str, Any], temperament: dict[str, Any], chance:
     return float(effect * liking * works if effect < 0 else effect / liking / works)
 
 
-def head_start(idea: Idea, task: dict[str, Any]) -> bool:
-    """Whether an idea helps short trials and hardly ever long ones: then there is no reason to try it."""
+def promises(idea: Idea, task: dict[str, Any]) -> bool:
+    """Whether there is a reason to try an idea: none where it helps short trials and hardly ever long ones, nor, where
+    MFU is aimed at, where it is not believed to raise it by more than it costs (most settings lower it, whichever way
+    they move)."""
     belief = task["beliefs"][idea["key"]]
-    return bool(belief["short"] < 0 and belief["long"] > HEAD_START * belief["long_sd"])
+    if task["aim"] == "mfu":
+        return bool(belief["mfu"] > MFU_PRICE * max(0.0, belief["short"]))
+    return not (belief["short"] < 0 and belief["long"] > HEAD_START * belief["long_sd"])
 
 
 def _technique_ideas(task: dict[str, Any]) -> list[Idea]:

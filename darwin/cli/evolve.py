@@ -20,14 +20,15 @@ from darwin.agents.members import FILE as AGENTS
 from darwin.agents.members import KINDS
 from darwin.bell import Bell
 from darwin.cli import options
+from darwin.cli.review import settle
 from darwin.config import Config, check, override, parse_duration, parse_generations
 from darwin.confinement import confined
+from darwin.ending import show_end
 from darwin.errors import UsageError
 from darwin.evolution import Evolution
-from darwin.gate import unjudged, waiting
+from darwin.gate import unjudged
 from darwin.headline import headline
 from darwin.loop import evolve as run_loop
-from darwin.memory.records import Comparison
 from darwin.memory.requests import Kind, pending
 from darwin.models import HINT, gateway_for
 from darwin.notify import END, FAILURE, Notifier
@@ -36,9 +37,7 @@ from darwin.progress import progress
 from darwin.rescue import rescue
 from darwin.sandbox import SandboxError
 from darwin.screen import Screen, counted
-from darwin.spending import in_words
 from darwin.strategy import CONTROLS
-from darwin.tables import show_comparison, show_summary
 from darwin.workspace import Workspace, is_workspace, locate, locked, open_workspace
 
 DEFAULTS = Config()
@@ -237,7 +236,7 @@ def evolve(
         if target <= run.generation and run.target is None and not retrain and not _asked_for(evolution):
             done = counted(run.generation, "generation")
             screen.say(f"Nothing is missing: {done} complete. For more: darwin evolve -g +5 -C {folder}")
-            _end(evolution, evolution.run.comparison)
+            show_end(evolution, evolution.run.comparison)
             return
         target = max(target, run.generation)
         gc.freeze()  # what was read lives as long as the run: no search for garbage need go through it again
@@ -257,18 +256,19 @@ def evolve(
                 "yellow",
             )
             raise
-        told(END, headline(evolution.memory))
-        _end(evolution, comparison)
+        complete = f"{evolution.run.generation} of {target} generations are complete."
+        told(*((FAILURE, complete) if evolution.cut_short else (END, headline(evolution.memory))))
+        show_end(evolution, comparison)
         if evolution.run.generation < target:
-            screen.say(f"{evolution.run.generation} of {target} generations are complete.", "yellow")
+            screen.say(complete, "yellow")
         if evolution.cut_short:
             raise typer.Exit(1)
 
 
 def _asked_for(evolution: Evolution) -> bool:
     """Whether people have left anything to do: decisions to carry out, edits to judge, layouts to try."""
-    memory, posted = evolution.memory, answers.posted(evolution.workspace.folder)[0]
-    return bool(posted or unjudged(memory) or pending(memory.requests, Kind.LAYOUT))
+    memory, answered = evolution.memory, answers.answered(evolution.workspace.folder)
+    return bool(answered or unjudged(memory) or pending(memory.requests, Kind.LAYOUT))
 
 
 @contextmanager
@@ -277,6 +277,8 @@ def telling(command: str | None, folder: Path, screen: Screen) -> Iterator[Notif
     notifier = Notifier(command, folder, screen.say)
     try:
         yield notifier
+    except typer.Exit:
+        raise  # what it is about was told
     except Exception as error:
         notifier(FAILURE, str(error))
         raise
@@ -332,6 +334,19 @@ def agents_file(agents: str | None) -> Path | None:
 
 
 @contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """The workspace's lock. What people said while a run was ending is carried out after it, as they were promised."""
+    with locked(folder):
+        yield
+    if answers.anything(folder):
+        screen = Screen()
+        try:
+            settle(folder, screen)
+        except UsageError as error:
+            screen.say(str(error), "yellow")
+
+
+@contextmanager
 def opened_for(
     folder: Path,
     given: dict[str, Any],
@@ -342,7 +357,7 @@ def opened_for(
 ) -> Iterator[Workspace]:
     """The workspace, made if it is missing, locked. One that was made in vain is taken back."""
     if is_workspace(folder):
-        with locked(folder):
+        with held(folder):
             for sentence in rescue(folder):
                 Screen().say(sentence, "yellow")
             workspace = open_workspace(folder)
@@ -359,32 +374,10 @@ def opened_for(
     beginning.require_free(folder)
     config = replace(config, data=str(beginning.data_folder(config, text, data)))
     workspace = beginning.create(folder, config, genome or beginning.ANCESTOR, agents)
-    with locked(folder):
+    with held(folder):
         try:
             yield workspace
         except (UsageError, SandboxError, AgentError):
             if not workspace.memory.begun:
                 beginning.discard(folder)
             raise
-
-
-def _end(evolution: Evolution, comparison: Comparison | None) -> None:
-    """The end of a run: base, main and champion, what it cost, what to do next."""
-    screen, folder = evolution.screen, evolution.workspace.folder
-    if comparison is None:
-        screen.say("There is no closing comparison.", "yellow")
-    else:
-        screen.say("")
-        show_comparison(screen, comparison, evolution.memory)
-    show_summary(screen, evolution.memory)
-    if evolution.gateway is not None:
-        screen.say(f"Models in all: {in_words(evolution.gateway.ledger.total())}.  darwin cost")
-    screen.say(headline(evolution.memory), "bold")
-    where = f" -C {folder}"
-    if waiting(evolution.memory):
-        screen.say(f"To merge or reject it:  darwin review{where}", "bold")
-    screen.say(
-        f"What was changed:       darwin show {comparison.champion if comparison else 'base'} --diff{where}"
-    )
-    screen.say(f"The whole story:        darwin report{where}")
-    screen.say(f"The family tree:        git{where} log --graph --all --notes=darwin")

@@ -65,9 +65,16 @@ def status(
         screen.console.clear()
         show_status(screen, memory, folder)
         seen = memory
-        while seen.run == memory.run and seen.individuals == memory.individuals:
+        while _same(seen, memory):
             time.sleep(WATCHED_SECONDS)
             memory = open_workspace(folder).memory
+
+
+def _same(seen: Memory, now: Memory) -> bool:
+    """Whether nothing was recorded since: no trial, decision or request either."""
+    return (seen.run, seen.individuals, seen.decisions, seen.requests) == (
+        now.run, now.individuals, now.decisions, now.requests,
+    )  # fmt: skip
 
 
 def show_status(screen: Screen, memory: Memory, folder: Path) -> None:

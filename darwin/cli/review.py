@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from darwin.errors import UsageError
 from darwin.keys import Keys
 from darwin.memory.memory import describe_verdict
 from darwin.memory.records import Choice, Individual
+from darwin.rulings import rule
 from darwin.screen import Screen, counted, safe
 from darwin.workspace import InUse, Workspace, locate, locked, open_workspace
 
@@ -46,11 +48,8 @@ def review(
       darwin review
       darwin review --reject g003-ada --reason "too slow on our GPU"
     """
-    folder = locate(workspace)
-    opened, screen = open_workspace(folder), Screen()
-    if answers.posted(folder)[0]:
-        settle(folder, screen)  # left by a terminal whose run ended before it carried them out
-        opened = open_workspace(folder)
+    folder, screen = locate(workspace), Screen()
+    opened = _opened(folder, screen)
     if approve and reject:
         raise UsageError("--approve and --reject are two decisions. Give one of them.")
     queue = _queue(opened)
@@ -85,7 +84,7 @@ def revert(id: options.ID, workspace: options.Workspace = None, reason: Reason =
       darwin revert main --reason "does not train on two GPUs"
       darwin revert g003-ada
     """
-    opened = open_workspace(locate(workspace))
+    opened = _opened(locate(workspace), Screen())
     merged = opened.memory.resolve(id)
     decision = opened.memory.decisions.get(merged.id)
     if decision is None or decision.choice is not Choice.MERGE:
@@ -93,11 +92,20 @@ def revert(id: options.ID, workspace: options.Workspace = None, reason: Reason =
     _answer(opened, merged, Choice.REVERT, reason, Screen())
 
 
+def _opened(folder: Path, screen: Screen) -> Workspace:
+    """The workspace, after what was left there is carried out: a run ended before, or main was not in place."""
+    opened = open_workspace(folder)
+    if not answers.answered(folder):
+        return opened
+    settle(folder, screen)
+    return open_workspace(folder)
+
+
 def _queue(opened: Workspace) -> list[Individual]:
     """What waits for a decision and has not been answered a moment ago, the best first."""
     if not opened.memory.begun:
         return []
-    answered = answers.posted(opened.folder)[0]
+    answered = answers.answered(opened.folder)
     return [c for c in gate.waiting(opened.memory)[::-1] if c.id not in answered]
 
 
@@ -127,16 +135,26 @@ def _ask(folder: Path, screen: Screen, *, every: bool) -> None:
         asked.add(left[0].id)
         case = gate.case(opened.memory, opened.lineage, left[0])
         with screen.alone():
-            desk = Desk(screen.console, Keys(), opened.lineage.person())
+            desk = Desk(screen.console, Keys(), opened.lineage.person(), partial(rule, folder=folder))
             answer = desk.review(case, opened.lineage.files(left[0].commit))
         if answer is None:
             screen.say(f"{left[0].id} is left as it was: undecided.")
+        else:
+            _post(folder, left[0], answer, screen)
+        if answers.anything(folder):
+            settle(folder, screen)
+        if answer is None:
             break
-        answers.post(folder, left[0].id, answer)
-        settle(folder, screen)
     others = len([c for c in queue if c.id not in asked])
     if others and not every:
         screen.say(f"{counted(others, 'other change')} were better than main on the way: darwin review --all")
+
+
+def _post(folder: Path, contender: Individual, answer: Answer, screen: Screen) -> None:
+    try:
+        answers.post(folder, contender.id, answer)
+    except UsageError as error:
+        screen.say(str(error), "yellow")
 
 
 def settle(folder: Path, screen: Screen) -> bool:
@@ -154,7 +172,9 @@ def settle(folder: Path, screen: Screen) -> bool:
             ruled = requests.take_up(opened.memory, folder) if opened.memory.begun else []
             for sentence in (*told, *ruled):
                 screen.say(sentence)
-            done, refused = gate.carry_out(opened.memory, opened.lineage, folder, lambda: opened.memory.run)
+            done, refused, kept = gate.carry_out(
+                opened.memory, opened.lineage, folder, lambda: opened.memory.run
+            )
             for contender, decision in done:
                 screen.decided(contender, decision, opened.lineage.shows(opened.memory.run.main))
             if any(decision.choice in (Choice.EDIT, Choice.STALE) for _, decision in done):
@@ -162,6 +182,7 @@ def settle(folder: Path, screen: Screen) -> bool:
     except InUse:
         screen.say("Noted. The run that is going on carries it out at its next step.")
         return False
-    for sentence in refused:
+    unfinished = [*refused, *([kept] if kept else [])]
+    for sentence in unfinished:
         screen.say(sentence, "yellow")
-    return bool(refused)
+    return bool(unfinished)

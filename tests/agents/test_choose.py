@@ -86,6 +86,16 @@ def test_a_promising_idea_is_drawn_most_and_none_never() -> None:
     assert count["good"] > 2 * count["poor"] > 0
 
 
+def test_an_idea_that_people_turned_down_is_chosen_less_often() -> None:
+    equal = {"technique:good": belief(-0.08), "technique:poor": belief(-0.08)}
+    counts = [
+        drawn(settings={}, beliefs=equal, rejected={"technique:good": times} if times else {})["good"]
+        for times in (0, 1, 2)
+    ]
+    assert 160 < counts[0] < 240, "two equal ideas"
+    assert counts[1] < 0.3 * counts[0] and counts[2] <= counts[1]
+
+
 def test_an_unsure_idea_is_tried_though_another_looks_better() -> None:
     sure, unsure = belief(-0.05, 0.01), belief(-0.03, 0.1)
     count = drawn(settings={}, beliefs={"technique:good": sure, "technique:poor": unsure})
@@ -155,6 +165,12 @@ def test_who_aims_at_mfu_takes_what_is_fast_and_costs_no_perplexity() -> None:
     assert drawn(aim="mfu", settings={}, beliefs=both)["poor"] > 390
     dear = {**both, "technique:poor": belief(0.2, mfu=0.1)}
     assert drawn(aim="mfu", settings={}, beliefs=dear)["poor"] < 10
+
+
+def test_who_aims_at_mfu_tries_nothing_of_which_nobody_knows_whether_it_raises_it() -> None:
+    sure = {"technique:good": belief(-0.1, mfu=0.05), "technique:poor": belief(-0.1)}
+    unsure = {key: value | {"mfu_sd": 5.0} for key, value in (("technique:poor", belief(-0.1)),)}
+    assert drawn(aim="mfu", settings={"n_embd": 128}, beliefs=sure | unsure) == {"good": 400}
 
 
 def test_the_step_is_the_one_it_was_given() -> None:

@@ -14,6 +14,7 @@ from darwin.loop import evolve
 from darwin.memory.feedback import rejected
 from darwin.memory.lessons import ideas
 from darwin.memory.records import Choice
+from tests.command import darwin
 from tests.evolve.laboratory import start
 
 EVE = "Eve <eve@example.org>"
@@ -85,6 +86,19 @@ def test_a_rejection_reaches_every_next_task_and_its_reason_the_author(deferred,
         assert all(task.rejected[key] == 1 for key in ideas(contender.techniques, contender.settings))
         told = {a.child: a.reason for a in task.own.attempts}
         assert (told.get(contender.id) == "too slow") == (task.agent == contender.author)
+
+
+def test_a_merge_taken_back_is_told_as_a_rejection_is(deferred, data, tmp_path):
+    contender, _ = decide(deferred, Choice.MERGE)
+    taken = darwin("revert", "main", "--reason", "breaks on two GPUs", "-C", "w", cwd=tmp_path)
+    assert taken.returncode == 0 and "is taken back by Eve." in taken.stdout
+    evolution, tasks = start(tmp_path / "w", data, approve="defer"), []
+    evolution.agents = {name: Spy(agent, tasks) for name, agent in evolution.agents.items()}
+    evolve(evolution, 3)
+    for task in tasks:
+        assert all(task.rejected[key] == 1 for key in ideas(contender.techniques, contender.settings))
+    told = {a.child: (a.decision, a.reason) for task in tasks for a in task.own.attempts}
+    assert told[contender.id] == (Choice.REVERT, "breaks on two GPUs")
 
 
 def test_an_idea_that_people_turned_down_is_drawn_less_often():

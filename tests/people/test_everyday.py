@@ -14,6 +14,7 @@ from darwin.answers import Answer
 from darwin.cli.review import settle
 from darwin.gate import waiting
 from darwin.memory.records import Choice
+from darwin.memory.requests import Asking, Kind, Request
 from darwin.screen import Screen
 from darwin.workspace import open_workspace
 from tests.people.terminal import Person
@@ -115,5 +116,9 @@ def test_status_watches_what_is_recorded_until_ctrl_c(folder):
     settle(folder, Screen())
     person.sees(f"main {contender.id}")
     assert "waits for your decision" not in person.text
+    asking = Asking(agent="Ada", child=contender.id, ordinal=contender.ordinal, reason="tidier")
+    wish = Request(id="file-optim.py", kind=Kind.FILE, wanted="optim.py", askings=(asking,))
+    open_workspace(folder).memory.record(wish)  # no trial and no other step with it
+    person.sees("1 request of agents waits: darwin requests")
     person.types("\x03")
     assert person.leaves() == 130

@@ -13,46 +13,15 @@ from darwin.gate import waiting
 from darwin.loop import evolve
 from darwin.memory.records import Choice
 from darwin.screen import Screen
-from darwin.workspace import locked, open_workspace
+from darwin.workspace import open_workspace
 from tests.evolve import laboratory
 from tests.evolve.laboratory import data_set, start
-from tests.people.terminal import Person
-
-QUESTION = "[e] edit: it is re-trained first  [q] leave all questions undecided"
+from tests.people.evolving import QUESTION, run
 
 
 @pytest.fixture
 def data(clean_environment, tmp_path):
     return data_set(tmp_path)
-
-
-def run(folder, data, generations=2, hold=None, **env) -> Person:
-    """A person who has started darwin evolve, over the laboratory; each trial waits for a line in ``hold``."""
-
-    def program() -> None:
-        real = laboratory.evaluate
-
-        def slowly(jobs, on_event, **more):
-            for job, trial in real(jobs, **more):
-                for event in (
-                    {"event": "phase", "phase": "train"}, {"event": "metrics", "tokens": 1, "loss": 4.0},
-                    {"event": "metrics", "tokens": 2, "loss": 2.5},
-                ):  # fmt: skip
-                    on_event(job, event)
-                if hold is not None:
-                    hold(job)
-                yield job, trial
-
-        laboratory.evaluate = slowly
-        folder.exists() or laboratory.create(
-            folder, laboratory.Config(data=str(data), agents="rules:4"), laboratory.ANCESTOR
-        )
-        with locked(folder):
-            evolution = start(folder, data, approve="ask", interactive=True)
-            with watched(evolution, generations):
-                evolve(evolution, generations)
-
-    return Person(program, **env)
 
 
 def test_at_the_end_the_person_is_asked_once_and_what_they_say_is_done(data, tmp_path):

@@ -20,11 +20,17 @@ from darwin.memory.records import Choice, Outcome, Status
 from darwin.page import page
 from darwin.screen import Screen
 from darwin.workspace import open_workspace
+from tests.exhaustive import few
 from tests.people.terminal import Person
 
 QUESTION = "[e] edit: it is re-trained first  [q] leave all questions undecided"
 SIZES = [(80, 24), (140, 50)]
 COLOURS = {"colour": {}, "no colour": {"NO_COLOR": "1"}}
+TERMINALS = {
+    f"{size[0]}x{size[1]}, {name}": {"size": size, **env} for size in SIZES for name, env in COLOURS.items()
+}
+EVERY = few(TERMINALS, "80x24, colour")
+"""Where each key is tried."""
 
 
 def review(
@@ -114,9 +120,9 @@ def test_the_whole_diff_can_be_paged_through_and_back_to_the_question(folder, ch
     assert person.leaves() == 0
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_an_approval_merges_by_the_persons_name_what_was_on_the_screen(folder, champion, size):
-    person = review(folder, size=size)
+@pytest.mark.parametrize("terminal", EVERY)
+def test_an_approval_merges_by_the_persons_name_what_was_on_the_screen(folder, champion, terminal):
+    person = review(folder, **TERMINALS[terminal])
     person.sees(QUESTION)
     person.types("a")
     person.sees("Why merge it")
@@ -141,9 +147,10 @@ def test_an_approval_merges_by_the_persons_name_what_was_on_the_screen(folder, c
     )
 
 
-def test_a_rejection_asks_why_and_keeps_it(folder, champion):
+@pytest.mark.parametrize("terminal", EVERY)
+def test_a_rejection_asks_why_and_keeps_it(folder, champion, terminal):
     before = open_workspace(folder).memory.run.main
-    person = review(folder)
+    person = review(folder, **TERMINALS[terminal])
     person.sees(QUESTION)
     person.types("r")
     person.sees("Why not?")
@@ -157,9 +164,10 @@ def test_a_rejection_asks_why_and_keeps_it(folder, champion):
     assert champion.id not in [c.id for c in waiting(memory)]
 
 
+@pytest.mark.parametrize("terminal", EVERY)
 @pytest.mark.parametrize("key", ["\r", "d"])
-def test_enter_defers_and_the_change_still_waits(folder, champion, key):
-    person = review(folder)
+def test_enter_defers_and_the_change_still_waits(folder, champion, key, terminal):
+    person = review(folder, **TERMINALS[terminal])
     person.sees(QUESTION)
     person.types(key)
     person.sees("waits for your decision")
@@ -170,11 +178,14 @@ def test_enter_defers_and_the_change_still_waits(folder, champion, key):
     assert champion.id in [c.id for c in waiting(memory)]
 
 
-def test_an_edit_in_the_persons_editor_becomes_a_script_that_waits_to_be_trained(folder, champion, tmp_path):
+@pytest.mark.parametrize("terminal", EVERY)
+def test_an_edit_in_the_persons_editor_becomes_a_script_that_waits_to_be_trained(
+    folder, champion, tmp_path, terminal
+):
     editor = tmp_path / "editor"
     editor.write_text('#!/bin/sh\nfor f in "$@"; do echo "# mine" >> "$f"; done\n')
     editor.chmod(0o755)
-    person = review(folder, EDITOR=str(editor))
+    person = review(folder, EDITOR=str(editor), **TERMINALS[terminal])
     person.sees(QUESTION)
     person.types("e")
     person.sees("What did you change")
@@ -259,6 +270,27 @@ def with_a_worse_edit(folder: Path) -> None:
     earlier = champion.ordinal - 1  # of equals, the earlier one is shown first
     known = {"status": Status.TRAINED, "trials": champion.trials, "verdict": verdict, "ordinal": earlier}
     memory.record(edited.model_copy(update=known))
+
+
+@pytest.mark.parametrize("terminal", EVERY)
+def test_a_worse_edit_merges_by_a_second_yes_alone(folder, terminal):
+    with_a_worse_edit(folder)
+    person = review(folder, **TERMINALS[terminal])
+    shown = person.sees(QUESTION, "WORSE than main")
+    assert "Careful: it is worse against main, not better." in shown
+    for said, words in (
+        ("no", ("Nothing was decided.", QUESTION)),
+        ("yes", ("is merged into main by Eve.",)),
+    ):
+        assert open_workspace(folder).memory.run.incumbent == "g000-base"
+        for keys, asked in (("a", "Why merge it"), ("all the same\r", "Write yes to merge it")):
+            person.types(keys)
+            person.sees(asked)
+        person.types(f"{said}\r")
+        person.sees(*words)
+    assert person.leaves() == 0
+    memory = open_workspace(folder).memory
+    assert memory.decisions[memory.run.incumbent].despite
 
 
 def standing_at(prompt: str, folder: Path, editor: str) -> Person:
