@@ -32,9 +32,9 @@ lint: $(DEV)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy -p darwin
 
-# What a container costs is bench/containers.py, which needs a Docker engine.
+# All of them take most of an hour; some: make bench ARGS="gateway history". Results: bench/results/
 bench: $(DEV)
-	$(BIN)/python bench/trial.py $(ARGS)
+	$(BIN)/python bench/all.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -2,7 +2,8 @@
 
     python bench/containers.py [--rounds 5] [--tokens 160000]
 
-Prints JSON: the paired ratio of CPU seconds (what a trial bills, all phases and its server's start), the CPU that
+Prints JSON, and a sentence with the bars (1.10 of CPU seconds, 0.3 s of the host), on which the exit code depends:
+the paired ratio of CPU seconds (what a trial bills, all phases and its server's start), the CPU that
 the host itself spends on a Docker trial, wall seconds, whether the losses are equal, and the size of the image.
 The host's part is this process' own, that of the container's shim until it is gone (runc's calls are its
 children), and an equal share of dockerd's and containerd's among all containers that were made meanwhile, so
@@ -15,6 +16,7 @@ import argparse
 import json
 import resource
 import statistics
+import sys
 import threading
 import time
 from contextlib import closing
@@ -34,6 +36,8 @@ from darwin.sandbox.docker import DockerSandbox
 from darwin.sandbox.trials import run_trial
 
 ENGINE = ("dockerd", "containerd")
+RATIO, HOST_SECONDS = 1.10, 0.3
+"""Bars: CPU seconds of a trial over those under ``process``, and the host's own on a Docker trial."""
 
 
 def engine_seconds() -> float:
@@ -149,24 +153,31 @@ def main() -> None:
     extra = [
         row["docker"]["darwin_seconds"] + row["docker"]["shim_seconds"] + engine_used / made for row in rows
     ]
+    ratio, host = statistics.median(ratios), statistics.median(extra)
+    equal = all(row["docker"]["loss"] == row["process"]["loss"] for row in rows)
     print(
         json.dumps(
             {
                 "rounds": len(rows),
                 "tokens": options.tokens,
                 "cpu_ratio": [round(ratio, 4) for ratio in sorted(ratios)],
-                "cpu_ratio_median": round(statistics.median(ratios), 4),
+                "cpu_ratio_median": round(ratio, 4),
                 "docker": {k: middle("docker", k) for k in rows[0]["docker"]},
                 "process": {k: middle("process", k) for k in rows[0]["process"]},
                 "engine_seconds_per_container": round(engine_used / made, 3),
                 "containers_made_meanwhile": made,
-                "host_seconds_of_a_docker_trial": round(statistics.median(extra), 3),
-                "losses_equal": all(row["docker"]["loss"] == row["process"]["loss"] for row in rows),
+                "host_seconds_of_a_docker_trial": round(host, 3),
+                "losses_equal": equal,
                 "image_gb": round(size / 1e9, 3),
             },
             indent=1,
         )
     )
+    print(
+        f"A Docker trial costs {ratio:.3f} times the CPU of one under process (bar {RATIO}) and {host:.2f} s of the "
+        f"host's (bar {HOST_SECONDS}); losses are {'equal' if equal else 'NOT equal'}."
+    )
+    sys.exit(ratio > RATIO or host >= HOST_SECONDS or not equal)
 
 
 if __name__ == "__main__":

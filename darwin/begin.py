@@ -45,7 +45,7 @@ from darwin.memory import Memory
 from darwin.memory.records import AgentCard, Individual, Run, Trial, TrialStatus
 from darwin.models import members_of
 from darwin.packages import Packages, lock
-from darwin.prepare import prepare
+from darwin.prepare import default_folder, prepare
 from darwin.resume import resume, sweep_unfinished
 from darwin.reviewers import Auto, Defer, Policy, Reviewer
 from darwin.rulings import rule
@@ -202,13 +202,13 @@ def data_folder(config: Config, text: Path | None, data: Path | None) -> Path:
     """The prepared data of a configuration, preparing them if they are missing."""
     if text is not None or data is not None:
         return prepare(text, data)
-    if config.data and not (Path(config.data) / "meta.json").is_file():
-        default = prepare()
-        if str(default) != config.data:
-            raise UsageError(
-                f"The data of this workspace are gone: {config.data}. Give --text or --data as it was made with."
-            )
-    return Path(config.data) if config.data else prepare()
+    if not config.data or Path(config.data) == default_folder():
+        return prepare()
+    if not (Path(config.data) / "meta.json").is_file():
+        raise UsageError(
+            f"The data of this workspace are gone: {config.data}. Give --text or --data as it was made with."
+        )
+    return Path(config.data)
 
 
 def begin(
@@ -262,11 +262,15 @@ def begin(
     run = memory.run
     refuse_edited(run, config, workspace.folder)
     if run.dataset != dataset.digest:
-        raise UsageError(f"The data in {config.data} are not those this evolution was begun with.")
-    if run.torch != version("torch"):
+        raise UsageError(
+            f"The data in {config.data} are not those this evolution was begun with. Remove that folder, and give "
+            "--text or --data as it was made with."
+        )
+    base = memory.resolve("base")
+    if base.trials and not base.trials[0].under(conditions):
         screen.say(
-            f"This evolution was begun with torch {run.torch}; now it is {version('torch')}. New numbers "
-            "may not be comparable with the old ones.",
+            f"This evolution ran under other conditions so far: {base.trials[0].conditions}; now it is {conditions}. "
+            "What new scripts are compared with is trained anew before it goes on; its earlier trials are kept.",
             "yellow",
         )
     files_of_settings = [p for p in (workspace.folder / name for name in (CONFIG, AGENTS)) if p.is_file()]
@@ -309,6 +313,7 @@ def begin(
         settle=pace.settle,
         events=events,
         conditions=conditions,
+        packages=lambda: packages.digest(memory.requests),
         deadline=None if config.seconds is None else time.monotonic() + config.seconds,
         close=pace.close,
     )

@@ -40,7 +40,10 @@ def findings(config: Config, folder: Path) -> Iterator[Finding]:
 def _sandbox(config: Config, safe: bool) -> Iterator[Finding]:
     needed = config.sandbox == "docker" or bool(config.runtime or config.gpus) or not safe
     if config.sandbox == "process":
-        yield Finding("sandbox", OK if safe else WARNING, "process: trials run as you, unconfined")
+        yield Finding(
+            "sandbox", OK if safe else WARNING, "process: trials run as you, unconfined",
+            "" if safe else "Take --sandbox docker for scripts that a model writes.",
+        )  # fmt: skip
         return
     try:
         client = engine.connect()

@@ -79,6 +79,8 @@ class Evolution:
     """Why decisions wait although they were taken, as it was last said: somebody else has moved ``main``."""
     conditions: str | None = None
     """Torch, threads, device and image of this run's trials; those of another run's may differ."""
+    packages: Callable[[], str | None] = lambda: None
+    """The digest of the granted packages that trials have by now (``Trial.packages``)."""
     retrained: set[tuple[str, int, str, str]] | None = None
     """With ``--retrain``: the trials (individual, seed, split, budget) that this run has trained anew; else None."""
     changed: dict[tuple[str, str], Changes] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from darwin.lineage import population_refs
 from darwin.measure import Wanted, measure
 from darwin.memory.records import Choice, Comparison, Individual, Outcome, Status
 from darwin.notify import WAITING
-from darwin.renewal import renew
+from darwin.renewal import catch_up, renew
 from darwin.strategy import Strategy
 from darwin.tidy import tidy
 
@@ -52,6 +52,7 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
     if evolution.run.generation < target:
         renew(evolution)
     noise.measure_noise(evolution)
+    catch_up(evolution)
     plan.announce(evolution, target)
     while evolution.run.generation < target and not _enough(evolution):
         generation = evolution.run.generation + 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from darwin.events import step
-from darwin.evolution import Evolution
+from darwin.evolution import Evolution, purpose
 from darwin.memory.records import Individual, Run, Status, Trial, TrialStatus
 from darwin.sandbox import Job
 from darwin.sandbox.budget import Budget, Unit
@@ -31,7 +31,8 @@ class Wanted:
 def measure(evolution: Evolution, wanted: Iterable[Wanted]) -> None:
     """Run the trials that are not in memory yet; a completed one is never run again, but once with ``--retrain``.
 
-    What was trained before, of the same files under the same conditions, is taken from there.
+    A trial that was run under other conditions (torch, threads, device, image) is another trial. What was trained
+    before, of the same files under the same conditions, is taken from there.
     """
     memory = evolution.memory
     jobs = []
@@ -42,13 +43,17 @@ def measure(evolution: Evolution, wanted: Iterable[Wanted]) -> None:
         if individual.status is Status.REFUSED or not missing:
             continue
         same = [_same(evolution, individual, one.seed, split, budget) for split in missing]
-        if evolution.retrained is None and None not in same:
-            for trial in same:
-                _keep(evolution, individual.id, trial)  # type: ignore[arg-type]
+        known = [trial for trial in same if trial is not None]
+        if evolution.retrained is None and len(known) == len(missing):
+            _keep(evolution, individual.id, known)
             continue
         jobs.append(_job(evolution, individual, one, missing))
+    together: list[Trial] = []  # one training judged on several splits is known whole or not at all
     for job, trial in evolution.evaluate(jobs):
-        _keep(evolution, job.label, trial)
+        together.append(trial)
+        if len(together) > len(job.further) or trial.status is not TrialStatus.OK:
+            _keep(evolution, job.label, together)
+            together = []
 
 
 def _is_wanted(evolution: Evolution, individual: Individual, seed: int, split: str, budget: str) -> bool:
@@ -56,7 +61,20 @@ def _is_wanted(evolution: Evolution, individual: Individual, seed: int, split: s
     fresh = evolution.retrained
     if fresh is not None and (individual.id, seed, split, budget) not in fresh:
         return True
-    return find(individual.trials, seed, split, budget) is None
+    known = find(individual.trials, seed, split, budget)
+    return known is None or not known.under(evolution.conditions)
+
+
+def outdated(evolution: Evolution, individual: Individual) -> list[Wanted]:
+    """The trials that an individual was selected and judged by, as far as they were run under other conditions than
+    those of now: nothing new can be held against them."""
+    return [
+        Wanted(individual, trial.seed)
+        for trial in individual.trials
+        if (trial.split, trial.budget) == ("val", evolution.run.budget)
+        and purpose(trial) in ("selection", "verdict")
+        and not trial.under(evolution.conditions)
+    ]
 
 
 def _same(evolution: Evolution, individual: Individual, seed: int, split: str, budget: str) -> Trial | None:
@@ -64,25 +82,32 @@ def _same(evolution: Evolution, individual: Individual, seed: int, split: str, b
     conditions: it came to what this one would come to. None where there is none; salted copies are meant to differ."""
     if individual.operator == "reseeded":
         return None
+    tokens = tokens_of(individual, budget, evolution.memory.individuals)
+    alike = (evolution.conditions, evolution.packages())
     for other in evolution.memory.individuals.values():
         if other.tree != individual.tree or other.id == individual.id or other.operator == "reseeded":
             continue
         trial = find(other.trials, seed, split, budget)
-        if trial is not None and trial.loss is not None and trial.conditions == evolution.conditions:
+        if trial is None or trial.loss is None or tokens not in (None, trial.tokens):
+            continue
+        if (trial.conditions, trial.packages) == alike:
             return trial.model_copy(update={"taken_from": other.id, "cpu_seconds": 0.0})
     return None
 
 
-def _keep(evolution: Evolution, identifier: str, trial: Trial) -> None:
-    """Record a trial, then say so."""
+def _keep(evolution: Evolution, identifier: str, trials: Sequence[Trial]) -> None:
+    """Record trials, then say so."""
     memory = evolution.memory
-    individual = with_trial(memory.individuals[identifier], trial, memory.individuals)
+    individual = memory.individuals[identifier]
+    for trial in trials:
+        individual = with_trial(individual, trial, memory.individuals)
     memory.record(individual)
-    if evolution.retrained is not None:
-        evolution.retrained.add((identifier, trial.seed, trial.split, trial.budget))
-    keep_log(evolution, individual, trial)
-    evolution.curves.keep(individual.id, trial.budget, trial.seed)
-    evolution.screen.measured(individual, trial, memory)
+    for trial in trials:
+        if evolution.retrained is not None:
+            evolution.retrained.add((identifier, trial.seed, trial.split, trial.budget))
+        keep_log(evolution, individual, trial)
+        evolution.curves.keep(individual.id, trial.budget, trial.seed)
+        evolution.screen.measured(individual, trial, memory)
 
 
 def budget_of(budget: str, times: int) -> str:
@@ -150,18 +175,23 @@ def with_trial(individual: Individual, trial: Trial, individuals: Mapping[str, I
     if individual.status is Status.BORN or (earlier is not None and earlier is individual.trials[0]):
         changes["status"] = _STATUS.get(trial.status, Status.FAILED)
         if trial.status is TrialStatus.OK and trial.loss is not None:
-            changes["delta"] = deltas(individual, trial.loss, individuals)
+            changes["delta"] = deltas(individual, trial, individuals)
     if individual.status is Status.BORN or (individual.parents and trial.status is not TrialStatus.OK):
         changes |= _fallen(individual, trial)
     return individual.model_copy(update=changes)
 
 
-def deltas(individual: Individual, loss: float, individuals: Mapping[str, Individual]) -> dict[str, float]:
-    """What a loss is more than the parent's and the base's, in nats, as far as those have one."""
-    if not individual.parents:
+def deltas(individual: Individual, trial: Trial, individuals: Mapping[str, Individual]) -> dict[str, float]:
+    """What its first trial's loss is more than the parent's and the base's, in nats, as far as those have one that
+    was measured under the same conditions."""
+    if not individual.parents or trial.loss is None:
         return {}
     near = {"parent": individuals[individual.parents[0]], "base": next(iter(individuals.values()))}
-    return {name: round(loss - other.loss, 6) for name, other in near.items() if other.loss is not None}
+    return {
+        name: round(trial.loss - other.loss, 6)
+        for name, other in near.items()
+        if other.loss is not None and other.trials[0].under(trial.conditions)
+    }
 
 
 def _fallen(individual: Individual, trial: Trial) -> dict[str, object]:

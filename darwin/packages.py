@@ -36,11 +36,16 @@ class Packages:
     def ready(self, requests: Mapping[str, Request]) -> str | None:
         """The digest of the lock in force from now on, for the trials' records; None where torch and numpy are all."""
         lines = lock(requests)
-        if self._provide is None or not lines:
-            return None
-        if lines != self._in_force:
+        if self._provide is not None and lines not in ((), self._in_force):
             self._provide(lines)
             self._in_force = lines
+        return self.digest(requests)
+
+    def digest(self, requests: Mapping[str, Request]) -> str | None:
+        """The same, and nothing is put into force."""
+        lines = lock(requests)
+        if self._provide is None or not lines:
+            return None
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 

@@ -53,13 +53,24 @@ def prepare(text: Path | None = None, data: Path | None = None) -> Path:
         content = read_text(text, f"--text {text}")
         name = f"text-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
         return _ready(name) or _write(name, text.name, *_characters(content, f"--text {text}"))
-    name = f"shakespeare-{SHA256[:8]}"
+    name = default_folder().name
     return _ready(name) or _write(name, "shakespeare", *_characters(shakespeare(), "The default text"))
 
 
+def default_folder() -> Path:
+    """Where the embedded default is, once it is prepared."""
+    return cache_folder() / f"shakespeare-{SHA256[:8]}"
+
+
 def _ready(name: str) -> Path | None:
+    """A prepared folder, if it is there and its files are as long as they should be."""
     folder = cache_folder() / name
-    return folder if (folder / "meta.json").is_file() else None
+    try:
+        counts = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["tokens"]
+        whole = all((folder / f"{split}.bin").stat().st_size == 2 * counts[split] for split in SPLITS)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return folder if whole else None
 
 
 def read_text(path: Path, called: str) -> str:
@@ -158,7 +169,7 @@ def _store(name: str, title: str, splits: dict[str, Tokens], meta: dict[str, obj
     try:
         work.rename(target)
     except OSError:
-        if (target / "meta.json").is_file():  # another darwin was faster
+        if _ready(name):  # another darwin was faster
             shutil.rmtree(work)
         else:
             shutil.rmtree(target)

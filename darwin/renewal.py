@@ -3,13 +3,18 @@
 What was measured under the old one is kept (``earlier``), still teaches what ideas do, and is compared with nothing of
 now: the base, the population and the incumbent are trained anew, luck is measured anew, and what waited for a decision
 has to be proven again.
+
+Where a run goes on under other conditions (another torch or image), what it compares with is trained anew.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from darwin import gate
 from darwin.evolution import Evolution
 from darwin.lineage import population_refs
-from darwin.measure import Wanted, deltas, measure
+from darwin.measure import Wanted, deltas, measure, outdated
 from darwin.memory.records import Earlier, Individual
 from darwin.memory.requests import Kind, State, pending
 from darwin.noise import measure_noise
@@ -42,6 +47,20 @@ def renew(evolution: Evolution) -> None:
         )
     if evolution.run.budgets:
         _measure_again(evolution)
+    catch_up(evolution)
+
+
+def catch_up(evolution: Evolution) -> None:
+    """Train anew what the run compares with, where that was measured under other conditions than those of now."""
+    memory, run = evolution.memory, evolution.run
+    shown = [one.id for one in gate.waiting(memory)]
+    names = dict.fromkeys([evolution.base.id, run.incumbent, *run.population.values(), *shown])
+    if run.champion is not None:
+        names[run.champion] = None
+    if wanted := [one for name in names for one in outdated(evolution, memory.individuals[name])]:
+        evolution.screen.say(f"Training {len(wanted)} trials anew, under the conditions of now.", "yellow")
+        measure(evolution, wanted)
+        _renew_deltas(evolution, names)
 
 
 def _with_champion(evolution: Evolution) -> dict[str, str]:
@@ -70,8 +89,14 @@ def _measure_again(evolution: Evolution) -> None:
     measure_noise(evolution)
     wanted = dict.fromkeys([run.incumbent, *run.population.values()])
     measure(evolution, [Wanted(memory.individuals[one], seed) for one in wanted])
-    for name in wanted:
+    _renew_deltas(evolution, wanted)
+
+
+def _renew_deltas(evolution: Evolution, names: Iterable[str]) -> None:
+    """Write down what the present losses differ by; earlier differences stay where there are none of now."""
+    memory = evolution.memory
+    for name in names:
         one = memory.individuals[name]
-        delta = {} if one.loss is None else deltas(one, one.loss, memory.individuals)
+        delta = {} if one.loss is None else deltas(one, one.trials[0], memory.individuals)
         if not one.delta.items() >= delta.items():
             memory.record(one.model_copy(update={"delta": {**one.delta, **delta}}))

@@ -103,7 +103,7 @@ def _index(folder: Path, git: Path) -> list[str]:
     """The list of checked-out files, which git makes anew; ``Lineage.repair`` has it made."""
     index = git / "index"
     if not index.is_file():
-        return []
+        return [".git/index was missing; it was made anew."]
     data = index.read_bytes()
     if data[:4] == b"DIRC" and hashlib.sha1(data[:-20], usedforsecurity=False).digest() == data[-20:]:
         return []

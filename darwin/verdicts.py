@@ -155,14 +155,15 @@ def spread(
 
 
 def paired(mine: Individual, theirs: Individual, seeds: Sequence[int], split: str, budget: str) -> list[Pair]:
-    """The pairs that both have trials with a loss for, in the order of ``seeds``."""
+    """The pairs that both have trials with a loss for, under the same conditions, in the order of ``seeds``."""
     found = []
     for seed in seeds:
-        two = [find(i.trials, seed, split, budget) for i in (mine, theirs)]
-        if any(t is None or t.status is not TrialStatus.OK or t.loss is None for t in two):
+        both = [find(i.trials, seed, split, budget) for i in (mine, theirs)]
+        two = [t for t in both if t is not None and t.status is TrialStatus.OK and t.loss is not None]
+        if len(two) < 2 or not two[0].under(two[1].conditions):
             continue
-        losses = [t.loss for t in two if t is not None and t.loss is not None]
-        seconds = [t.seconds for t in two if t is not None and t.slowdown is not None and t.seconds]
+        losses = [t.loss for t in two if t.loss is not None]
+        seconds = [t.seconds for t in two if t.slowdown is not None and t.seconds]
         found.append(
             Pair(seed, losses[0], losses[1], (seconds[0], seconds[1]) if len(seconds) == 2 else None)
         )

@@ -204,7 +204,7 @@ def _observations(
 def _observation(
     mine: Individual, theirs: Individual, base: Individual, budget: str, has: Mapping[str, Change]
 ) -> Observation | None:
-    a, b = (_by_seed(i.all_trials, budget) for i in (mine, theirs))
+    a, b = (_by_seed(i, budget) for i in (mine, theirs))
     seeds = [seed for seed in a if seed in b]
     if not seeds:
         return None
@@ -229,17 +229,22 @@ def _observation(
 
 def _gain(base: Individual, theirs: Individual, budget: str) -> float:
     """Nats that a script is ahead of the base: on the first seed of now, else on those of an earlier budget."""
-    if base.loss is not None and theirs.loss is not None:
+    if (
+        base.loss is not None
+        and theirs.loss is not None
+        and base.trials[0].under(theirs.trials[0].conditions)
+    ):
         return base.loss - theirs.loss
-    a, b = (_by_seed(i.all_trials, budget) for i in (base, theirs))
+    a, b = (_by_seed(i, budget) for i in (base, theirs))
     leads = [(a[s].loss or 0.0) - (b[s].loss or 0.0) for s in a if s in b]
     return sum(leads) / len(leads) if leads else 0.0
 
 
-def _by_seed(trials: Sequence[Trial], budget: str) -> dict[int, Trial]:
+def _by_seed(individual: Individual, budget: str) -> dict[tuple[int, str | None], Trial]:
+    """By seed and conditions: pairs are of equal ones, though one of the two was trained anew under others."""
     return {
-        t.seed: t
-        for t in trials
+        (t.seed, t.conditions): t
+        for t in (*individual.superseded, *individual.all_trials)
         if t.split == "val" and t.budget == budget and t.status is TrialStatus.OK and t.loss is not None
     }
 

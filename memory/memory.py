@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from git import Repo
@@ -209,7 +209,7 @@ class Memory:
         """Lessons from the individuals born before ordinal ``before`` (all, if None)."""
         born = list(self.born_before(before))
         settled = sum(i.status is not Status.BORN for i in born)
-        key = (len(born), settled, sum(len(i.trials) for i in born), sum(len(i.earlier) for i in born))
+        key = settled, *_counted(born)
         if key != self._learnt[0]:
             self._learnt = key, distil(born, self.effects(before), self._tried)
         return self._learnt[1]
@@ -223,8 +223,7 @@ class Memory:
     def effects(self, before: int | None = None) -> Effects:
         """What every idea is expected to do, by the prior and the individuals born before ordinal ``before``."""
         born = {i.id: i for i in self.born_before(before)}
-        people = born.values()
-        key = (len(born), sum(len(i.trials) for i in people), sum(len(i.earlier) for i in people))
+        key = _counted(born.values())
         if key != self._modelled[0]:
             observed = observations(born, self._observed, self.features())
             self._modelled = key, Effects(self._priors(), observed, self._groups)
@@ -305,6 +304,12 @@ class Memory:
                 f"This workspace was written by a newer darwin (record format {newest}, this one reads {SCHEMA}). "
                 "Upgrade darwin."
             )
+
+
+def _counted(people: Collection[Individual]) -> tuple[int, ...]:
+    """Figures that change whenever somebody is born and a trial is added, trained anew or left behind."""
+    trials, anew = sum(len(i.trials) for i in people), sum(len(i.superseded) for i in people)
+    return len(people), trials, anew, sum(len(i.earlier) for i in people)
 
 
 def percent(effect: float) -> str:

@@ -101,6 +101,10 @@ class Trial(Record):
     phase: str | None = Field(default=None, description="the phase that failed: smoke, train, probe or judge")
     error: str | None = Field(default=None, description="the last lines it printed; untrusted text")
 
+    def under(self, conditions: str | None) -> bool:
+        """Whether it was run under these conditions, as far as both are known: only then is it compared."""
+        return conditions is None or self.conditions in (None, conditions)
+
 
 class Expectation(Record):
     """What an author expects of its change, before it is measured."""
@@ -218,7 +222,9 @@ class Individual(Record):
     status: Status = Status.BORN
     reason: str | None = Field(default=None, description="why it was refused, failed or disqualified")
     trials: tuple[Trial, ...] = ()
-    superseded: tuple[Trial, ...] = Field(default=(), description="trials that were run anew (--retrain)")
+    superseded: tuple[Trial, ...] = Field(
+        default=(), description="trials that were run anew: with --retrain, or under other conditions"
+    )
     screening: Trial | None = Field(
         default=None,
         description="the short trial that decided whether it got a whole one; None: not screened",

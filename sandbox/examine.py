@@ -48,7 +48,7 @@ sys.stdout.buffer.write(struct.pack('>IQ', len(text), 0) + text)
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of an examination: ``level`` is ok, warning or error; ``remedy`` says what to do, or nothing."""
+    """One line of an examination: ``level`` is ok, warning or error; ``remedy`` says what to do, where it is not ok."""
 
     what: str
     level: str
@@ -72,7 +72,10 @@ def examine(client: Any, tag: str | None, runtime: str = "", gpus: tuple[str, ..
     try:
         yield from _tried(client, tag, runtime)
     except SandboxError as error:
-        yield Finding("isolation", ERROR, f"A container that tries to get out could not be run. {error}")
+        yield Finding(
+            "isolation", ERROR, f"A container that tries to get out could not be run. {error}",
+            "See that docker run works here, then darwin doctor again.",
+        )  # fmt: skip
 
 
 def _bounds(info: dict[str, Any]) -> Finding:
@@ -99,8 +102,9 @@ def _bounds(info: dict[str, Any]) -> Finding:
         )  # fmt: skip
     if memory_bytes(limits) > int(info["MemTotal"]):
         return Finding(
-            "limits", WARNING, f"{kept}; the machine has {int(info['MemTotal']) / GiB:.1f} GiB in all"
-        )
+            "limits", WARNING, f"{kept}; the machine has {int(info['MemTotal']) / GiB:.1f} GiB in all",
+            "Keep to --workers 1, and expect scripts that need much memory to fail.",
+        )  # fmt: skip
     return Finding("limits", OK, kept)
 
 
@@ -174,7 +178,10 @@ def _tried(client: Any, tag: str, runtime: str) -> Iterator[Finding]:
         if wrong
     ]
     if loose:
-        yield Finding("hardening", ERROR, f"a container looked at itself: {', '.join(loose)}")
+        yield Finding(
+            "hardening", ERROR, f"a container looked at itself: {', '.join(loose)}",
+            "The engine does not keep what it was asked for; do not run scripts on it.",
+        )  # fmt: skip
     elif not found["seccomp"] and not runtime:
         yield Finding(
             "hardening", WARNING, "no seccomp profile is in force",

@@ -28,6 +28,7 @@ _LABEL = "darwin.image"
 _DOCKERFILE = Path(__file__).resolve().parent / "Dockerfile.agent"
 _SECONDS = 3600  # a slow network takes long for torch
 _LAST_LINES = 8
+_ENGINES_OWN = ("--->", "Removing intermediate container")  # lines that say nothing of what failed
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,8 @@ def _failed(recipe: Recipe | Layer, error: str, lines: list[str]) -> str:
             f"The base image {recipe.base} cannot be pulled (BASE_IMAGE of Dockerfile.agent): {error.rstrip('.')}. "
             "Name another: darwin image build --base IMAGE"
         )
-    last = "\n".join(lines[-_LAST_LINES:])
+    own = [line for line in lines if not line.startswith(_ENGINES_OWN)]
+    last = "\n".join(own[-_LAST_LINES:])
     return f"The image cannot be built: {_plain(error).rstrip('.')}. Its last lines:\n{last}"
 
 

@@ -36,6 +36,19 @@ def test_preparing_twice_costs_nothing_and_a_changed_text_is_another_data_set(tm
     assert prepare(text=file) != first
 
 
+def test_data_that_were_cut_short_or_lost_are_prepared_anew(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("to be or not to be\n" * 1000)
+    folder = prepare(text=file)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "train.bin").write_bytes(whole["train.bin"][:100])
+    (folder / "val.bin").unlink()
+    assert prepare(text=file) == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    (folder / "meta.json").write_text("[]")
+    assert prepare(text=file) == folder and len(Dataset.load(folder).splits) == 3
+
+
 def test_a_folder_of_texts_is_joined_in_order(tmp_path):
     (tmp_path / "b.md").write_text("b" * 6000)
     (tmp_path / "a.txt").write_text("a" * 6000)

@@ -1,7 +1,8 @@
 """Escapes, tried for real by rewritten scripts in containers: each costs its own individual alone.
 
-A script that looks for something says what it found in its error, which is what would be recorded. After each
-attempt that left its server alive, the next trial on the same server has to learn what it learns alone.
+A script that looks for something says what it found in its error, which is what would be recorded. Beside each act
+that takes something from all (memory, processes, disk, time), a neighbour trains in a container of its own for as long
+as the act goes on, and has to learn what it learns alone, to the bit. After all acts, so has a trial on their own server.
 """
 
 # ruff: noqa: E501
@@ -10,6 +11,9 @@ from __future__ import annotations
 
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,8 @@ import pytest
 from darwin.memory.records import TrialStatus
 from darwin.sandbox.trials import run_trial
 from tests import tiny
+from tests.engine import docker_sandbox
+from tests.spare import SharedServer
 
 PEAK = 1e11
 SECRET = "sk-battery-0123456789"
@@ -89,24 +95,27 @@ NOTHING = {  # what it does -> (changes, words that its record must have)
         "weights_only",
     ),
 }  # fmt: skip
-BOUNDED = {  # what it does -> (changes, status, words)
+FULL = "No space left on device|It wrote more than the 8388608 bytes or 100 files allowed"
+"""The kernel's word, or the server's, whichever comes first."""
+BOUNDED = {  # what it does -> (changes, status, words; | between those of which one must be there)
     "starts processes without end": (
-        {"train": (AT_START, "while 1:\n    try: os.fork()\n    except OSError: pass")}, None, "",
+        {"train": (AT_START, "while 1:\n    try: os.fork()\n    except OSError: pass")},
+        TrialStatus.CRASHED, "It started more than the 64 processes allowed.",
     ),
     "allocates without end": (
         {"train": (AT_START, "hoard = [np.ones(1 << 22) for _ in range(1 << 12)]")}, TrialStatus.OUT_OF_MEMORY, "MemoryError",
     ),
     "fills its disk": (
         {"train": (AT_START, "import time\nfor n in range(400):\n    open(f'../out/{n}', 'wb').write(bytes(1 << 20))\ntime.sleep(99)")},
-        TrialStatus.FLOODED, "",
+        TrialStatus.FLOODED, FULL,
     ),
     "fills /tmp": (
         {"train": (AT_START, "import time\nfor n in range(400):\n    open(f'/tmp/{n}', 'wb').write(bytes(1 << 20))\ntime.sleep(99)")},
-        TrialStatus.FLOODED, "",
+        TrialStatus.FLOODED, FULL,
     ),
     "fills /dev/shm": (
         {"train": (AT_START, "import time\nfor n in range(400):\n    open(f'/dev/shm/{n}', 'wb').write(bytes(1 << 20))\ntime.sleep(99)")},
-        TrialStatus.FLOODED, "",
+        TrialStatus.FLOODED, FULL,
     ),
     "prints without end": ({"train": (AT_START, "while 1: print('x' * 100)")}, TrialStatus.FLOODED, "printed more than"),
     "ignores SIGTERM": (
@@ -140,6 +149,18 @@ BOUNDED = {  # what it does -> (changes, status, words)
     ),
 }  # fmt: skip
 
+TAKING = (
+    *(
+        "starts processes without end",
+        "allocates without end",
+        "fills its disk",
+        "fills /tmp",
+        "fills /dev/shm",
+    ),
+    *("prints without end", "gives logits without end", "kills everything"),
+)
+"""What takes memory, processes, disk or the host's time, of which others could have less."""
+
 
 @pytest.fixture(autouse=True)
 def secret(monkeypatch):
@@ -154,12 +175,43 @@ def test_it_finds_nothing_and_changes_nothing(act, dataset, shared, limits, tmp_
     assert words in trial.error and SECRET not in trial.error, trial.error
 
 
-@pytest.mark.parametrize("act", BOUNDED)
-def test_it_is_stopped_and_recorded(act, dataset, shared, limits):
-    changes, status, words = BOUNDED[act]
-    trial = run_trial(tiny.job(act, **changes), dataset, shared, PEAK, limits)
+@pytest.fixture(scope="module")
+def patient(limits):
+    """The same bounds, and time to wait for a busy machine."""
+    return replace(limits, least_wall_seconds=300, start_wall_seconds=300)
+
+
+@pytest.fixture(scope="module")
+def beside(dataset, patient):
+    """Trains the untouched tiny genome in a container that no act has."""
+    with closing(docker_sandbox()) as sandbox:
+        alone = SharedServer(sandbox)
+        yield lambda: run_trial(tiny.job(), dataset, alone, PEAK, patient).loss
+
+
+@pytest.mark.parametrize("act", TAKING)
+def test_what_takes_from_all_is_stopped_and_recorded_and_its_neighbour_is_as_without_it(
+    act, dataset, shared, beside, patient, neighbour
+):
+    with ThreadPoolExecutor(1) as pool:
+        acting = pool.submit(run_trial, tiny.job(act, **BOUNDED[act][0]), dataset, shared, PEAK, patient)
+        losses = {beside()}
+        while not acting.done():
+            losses.add(beside())
+    assert losses == {neighbour}
+    require_stopped(acting.result(), act)
+
+
+@pytest.mark.parametrize("act", [act for act in BOUNDED if act not in TAKING])
+def test_it_is_stopped_and_recorded(act, dataset, shared, limits, patient):
+    within = limits if act == "gives logits too slowly" else patient
+    require_stopped(run_trial(tiny.job(act, **BOUNDED[act][0]), dataset, shared, PEAK, within), act)
+
+
+def require_stopped(trial, act):
+    _, status, words = BOUNDED[act]
     assert trial.loss is None and trial.status is not TrialStatus.OK
-    assert (status is None or trial.status is status) and words in trial.error, trial
+    assert trial.status is status and any(part in trial.error for part in words.split("|")), trial
     assert trial.cpu_seconds > 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import json
 import os
 import socketserver
@@ -13,15 +14,18 @@ from pathlib import Path
 
 import pytest
 
+from darwin import cli
 from darwin.config import Config
 from darwin.confinement import confined, recipe
 from darwin.sandbox import Limits, engine, image
 from darwin.sandbox.container import Container, Spec, require_gpus
 from darwin.sandbox.docker import DockerSandbox
 from darwin.sandbox.errors import EngineError
+from darwin.sandbox.examine import examine
 from darwin.sandbox.limits import MiB
 from darwin.sandbox.population import AgentContainers
 from tests.engine import TASK, docker_sandbox, require_engine
+from tests.evolve.killed import in_child
 
 TEXT = "to be or not to be\n" * 1000
 
@@ -85,20 +89,14 @@ def test_an_engine_that_is_too_old_is_named(old_engine, tmp_path):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody without permission")
 def test_without_permission_the_group_is_named(client):
-    read, write = os.pipe()
-    if (child := os.fork()) == 0:
+    def as_nobody():
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
-        try:
-            engine.connect()
-        except EngineError as error:
-            os.write(write, str(error).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        said = pipe.read().decode()
+        return cli.app(["image", "build"], standalone_mode=False)
+
+    code, said = in_child(as_nobody)
+    assert (code, said.count("\n")) == (2, 1), said
     assert "There is no permission on /var/run/docker.sock, which belongs to group" in said
     assert "usermod -aG" in said
 
@@ -130,13 +128,29 @@ def test_a_base_image_that_cannot_be_pulled_is_named(client, tmp_path):
     assert "The base image nowhere.invalid/python:3 cannot be pulled (BASE_IMAGE of" in done.stderr
 
 
-def test_a_failing_build_shows_its_last_lines_and_leaves_nothing(client):
-    before = len(own_containers(client))
-    broken = image.Recipe({}, Config.base_image)
-    with pytest.raises(EngineError, match="The image cannot be built: COPY failed") as error:
-        image.build(client, broken)
-    assert "Its last lines:" in str(error.value) and "COPY sandbox/inside/" in str(error.value)
-    assert len(own_containers(client)) == before and not image.exists(client, broken.tag)
+@pytest.fixture
+def broken_base(client):
+    """A base image whose pip fails."""
+    steps = (
+        f"FROM {Config.base_image}",
+        "RUN printf '#!/bin/sh\\necho pip is broken here; exit 3' > $(command -v pip)",
+    )
+    tag, dockerfile = "darwin-broken-base:tests", io.BytesIO("\n".join(steps).encode())
+    assert not [
+        event for event in client.build(fileobj=dockerfile, tag=tag, rm=True, decode=True) if "error" in event
+    ]
+    yield tag
+    client.remove_image(tag)
+
+
+def test_a_failing_build_shows_its_last_lines_and_leaves_nothing(client, broken_base, tmp_path):
+    before = {one["Id"] for one in client.containers(all=True, filters={"ancestor": broken_base})}
+    done = darwin("image", "build", "--base", broken_base, cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done
+    assert "The image cannot be built: The command" in done.stderr
+    assert done.stderr.partition("Its last lines:\n")[2].splitlines()[-1] == "pip is broken here"
+    assert {one["Id"] for one in client.containers(all=True, filters={"ancestor": broken_base})} == before
+    assert not image.exists(client, recipe(broken_base).tag)
 
 
 def test_a_full_disk_is_said_as_such():
@@ -146,7 +160,7 @@ def test_a_full_disk_is_said_as_such():
     assert said.startswith("There is no disk left to build the image.")
 
 
-def test_gpus_without_a_gpu_runtime_are_refused(client):
+def test_gpus_without_a_gpu_runtime_are_refused(client, tmp_path):
     before = len(own_containers(client))
     if "nvidia" in client.info()["Runtimes"]:
         pytest.skip("this engine has a GPU runtime")
@@ -156,6 +170,10 @@ def test_gpus_without_a_gpu_runtime_are_refused(client):
     with pytest.raises(EngineError, match="--gpus 0 needs a GPU runtime"):
         sandbox.open("one", Limits())
     sandbox.close()
+    (tmp_path / "text.txt").write_text(TEXT)
+    options = ("--sandbox", "docker", "--device", "cuda", "--gpus", "0", "--text", "text.txt")
+    one_sentence(darwin("evolve", *options, cwd=tmp_path), "--gpus 0 needs a GPU runtime")
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
     assert len(own_containers(client)) == before
 
 
@@ -248,6 +266,62 @@ def test_doctor_tries_the_network_and_its_exit_code_tells(client, tmp_path):
     broken = darwin("doctor", "--sandbox", "docker", cwd=tmp_path, DOCKER_HOST=f"unix://{tmp_path}/none.sock")
     assert broken.returncode == 1
     assert "error    engine" in broken.stdout and "Install and start one" in broken.stdout
+
+
+class Careless:
+    """An engine that gives containers more than they were asked for with."""
+
+    def __init__(self, client, **more):
+        self._client, self._more = client, more
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def create_host_config(self, **asked):
+        return self._client.create_host_config(**{**asked, **self._more})
+
+
+def test_what_doctor_tries_finds_a_container_that_gets_out(client):
+    _, tag = require_engine()
+    found = {one.what: one for one in examine(Careless(client, network_mode="bridge"), tag)}
+    assert found["network"].level == "error" and "a container got out: eth0" in found["network"].text
+    assert "172.17.0.1:" in found["network"].text, "it reached a server on this machine"
+    assert "do not run scripts on it" in found["network"].remedy
+    assert found["hardening"].level == "ok"
+
+
+def test_what_doctor_tries_finds_a_container_that_may_become_more(client):
+    _, tag = require_engine()
+    loose = Careless(client, cap_drop=None, security_opt=None)
+    found = {one.what: one for one in examine(loose, tag)}
+    assert found["hardening"].level == "error"
+    assert "it has capabilities, it may gain privileges" in found["hardening"].text
+    assert found["network"].level == "ok"
+
+
+KEPT = {"MemoryLimit": True, "PidsLimit": True, "CpuCfsQuota": True, "SwapLimit": True, "MemTotal": 1 << 40}
+
+
+@pytest.mark.parametrize("lacks", [*KEPT, "runtime", "gpus"])
+def test_doctor_says_what_to_do_about_every_bound_that_is_not_kept(lacks):
+    class Engine:
+        def version(self):
+            return {"Version": "27", "ApiVersion": "1.47"}
+
+        def info(self):
+            return {
+                **KEPT,
+                lacks: 1 << 28 if lacks == "MemTotal" else False,
+                "KernelVersion": "6",
+                "Runtimes": {"runc": {}},
+            }
+
+        def containers(self, **_):
+            return []
+
+    asked = {"runtime": "runsc" if lacks == "runtime" else "", "gpus": ("0",) if lacks == "gpus" else ()}
+    wrong = [one for one in examine(Engine(), None, **asked) if one.level != "ok"]
+    assert len(wrong) == 1 and wrong[0].remedy
 
 
 def test_sweep_says_what_it_removed(client, tmp_path):

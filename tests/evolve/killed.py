@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import psutil
+
 from darwin import events as events_module
 from darwin.begin import ANCESTOR, begin, create
 from darwin.cli import exit_code
@@ -21,7 +24,6 @@ from darwin.evolution import Evolution
 from darwin.memory import memory as memory_module
 from darwin.memory import notes as notes_module
 from darwin.memory import store as store_module
-from darwin.verdicts import find
 from darwin.workspace import is_workspace
 from tests.evolve import laboratory
 
@@ -137,16 +139,30 @@ def _instrument(point: Point) -> None:
 
 
 def _refuse_twice(evolution: Evolution) -> None:
-    """Fail where a trial that git's records hold is trained again."""
+    """Fail where a training run that git's records hold, judged on any split, is done again."""
     inner = evolution.evaluate
 
     def evaluate(jobs):
         for job in jobs:
-            known = evolution.memory.individuals[job.label].trials
-            assert find(known, job.seed, job.split, job.budget) is None, f"{job.label} is trained twice"
+            known = {(t.seed, t.budget) for t in evolution.memory.individuals[job.label].trials}
+            assert (job.seed, job.budget) not in known, f"{job.label} is trained twice"
         return inner(jobs)
 
     evolution.evaluate = evaluate
+
+
+def left_in(*folders: Path, seconds: float = 60) -> list[psutil.Process]:
+    """Processes in these folders that have not ended within so many seconds; one that is to be reaped has ended.
+
+    Git works in the workspace, a trial's server in its box, what servers are forked from in the temporary folder.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            where, over = Path(process.cwd()), process.status() == psutil.STATUS_ZOMBIE
+            if not over and any(where.is_relative_to(folder) for folder in folders):
+                found.append(process)
+    return psutil.wait_procs(found, timeout=seconds)[1]
 
 
 class _Output(io.TextIOBase):

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from darwin.begin import ANCESTOR, create
 from darwin.check import problems
 from darwin.cli import exit_code
 from darwin.cli.memory import check, rebuild
 from darwin.cli.read import status
+from darwin.config import Config, save
 from darwin.memory import MemoryFault
 from darwin.memory.notes import RECORDS, Notes
+from darwin.memory.requests import Asking, Kind, Request
 from darwin.rescue import rescue
 from darwin.workspace import locked, open_workspace
 from tests.evolve.killed import in_child, kill_at, run
@@ -25,14 +28,30 @@ from tests.evolve.test_evolve import git, story
 from tests.exhaustive import few
 
 GENERATIONS = 2
+AGENTS = '[[agent]]\nkind = "rules"\n' * 2
+REQUEST = Request(
+    id="file-optim-py",
+    kind=Kind.FILE,
+    wanted="optim.py",
+    askings=(Asking(agent="Ada", child="g001-ada-1", ordinal=1, reason="A place for optimizers."),),
+)
 CHILD = "memory/individuals/g001-ada-1.json"
 
 
 @pytest.fixture(scope="module")
 def half(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose run was killed in the second generation, before the batch was settled."""
+    """A workspace whose run was killed in the second generation, before the batch was settled.
+
+    It has an agents.toml, a decision that merged a script and a request that waits.
+    """
     folder = tmp_path_factory.mktemp("half") / "w"
+    agents = folder.with_name("agents.toml")
+    agents.write_text(AGENTS)
+    create(folder, Config(data=str(text), agents=agents.name, workers=1), ANCESTOR, agents)
     assert run(folder, text, 1)[0] == 0
+    memory = open_workspace(folder).memory
+    memory.record(REQUEST)
+    assert len(memory.decisions) == 1, "nothing was merged in the first generation: take another seed"
     assert run(folder, text, GENERATIONS, kill_at("begin settle"))[0] < 0
     return folder
 
@@ -62,13 +81,27 @@ def foreign(path: Path) -> None:
     path.write_text('{"schema": 1, "id": "somebody-else", "letter": "dear"}\n')
 
 
-def note(data: bytes) -> Callable[[Path], None]:
-    """Replaces a child's whole record in git."""
+def note(data: bytes, kind: str = "individuals") -> Callable[[Path], None]:
+    """Replaces a child's whole record in git, or the one decision or request that there is."""
 
     def damage(folder: Path) -> None:
         memory, repo = open_workspace(folder).memory, open_workspace(folder).lineage.repo
-        updates = Notes(repo).stage({memory.individuals["g001-ada-1"].commit: data}, {})
+        path = memory.individuals["g001-ada-1"].commit
+        if kind != "individuals":
+            (file,) = (folder / "memory" / kind).iterdir()
+            path = f"{kind}/{file.name}"
+        updates = Notes(repo).stage({path: data}, {})
         repo.git.update_ref(RECORDS, updates[RECORDS])
+
+    return damage
+
+
+def the_only(kind: str, act: Callable[[Path], None]) -> Callable[[Path], None]:
+    """In the file of the one decision or request that there is."""
+
+    def damage(folder: Path) -> None:
+        (file,) = (folder / "memory" / kind).iterdir()
+        act(file)
 
     return damage
 
@@ -102,6 +135,7 @@ def packed(act: Callable[[Path], None]) -> Callable[[Path], None]:
     return damage
 
 
+NOTHING = "there is nothing to say"
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "record file truncated": (in_file(CHILD, truncate), "g001-ada-1.json was damaged"),
     "record file empty": (in_file(CHILD, empty), "g001-ada-1.json was damaged"),
@@ -138,17 +172,31 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "git's config garbled": (in_file(".git/config", garble), ".git/config was damaged"),
     "git's config missing": (in_file(".git/config", gone), ".git/config was damaged (it was missing)"),
     "index garbled": (in_file(".git/index", garble), ".git/index was damaged"),
-    "index missing": (in_file(".git/index", gone), ""),
+    "index missing": (in_file(".git/index", gone), ".git/index was missing"),
     "lock of the index left": (in_file(".git/index.lock", empty), "Removed index.lock"),
-    "lock of darwin garbled": (in_file(".git/darwin.lock", garble), ""),
+    "lock of darwin garbled": (in_file(".git/darwin.lock", garble), NOTHING),
     "darwin.toml truncated": (in_file("darwin.toml", truncate), "darwin.toml was damaged"),
     "darwin.toml empty": (in_file("darwin.toml", empty), "darwin.toml was damaged"),
     "darwin.toml garbled": (in_file("darwin.toml", lambda p: p.write_bytes(b"\0" * 300)), "darwin.toml was damaged"),
     "darwin.toml missing": (in_file("darwin.toml", gone), "darwin.toml was damaged (it was missing)"),
+    "agents.toml truncated": (in_file("agents.toml", truncate), "agents.toml was damaged"),
+    "agents.toml empty": (in_file("agents.toml", empty), "agents.toml was damaged"),
+    "agents.toml garbled": (in_file("agents.toml", lambda p: p.write_bytes(b"\0" * 300)), "agents.toml was damaged"),
+    "agents.toml missing": (in_file("agents.toml", gone), "agents.toml was damaged (it was missing)"),
+    "decision file truncated": (the_only("decisions", truncate), ".json was damaged"),
+    "decision file missing": (the_only("decisions", gone), "file(s) of memory/ anew"),
+    "foreign file among decisions": (in_file("memory/decisions/letter.json", foreign), "letter.json was damaged or no"),
+    "decision's note garbled": (note(b"\xff\x00rubbish", "decisions"), "was damaged (kept as"),
+    "decision's note empty": (note(b"", "decisions"), "was damaged (kept as"),
+    "request file garbled": (the_only("requests", garble), "file-optim-py.json was damaged"),
+    "request file missing": (the_only("requests", gone), "file(s) of memory/ anew"),
+    "foreign file among requests": (in_file("memory/requests/letter.json", foreign), "letter.json was damaged or no"),
+    "request's note truncated": (note(b'{"schema": 1, "id": "fil', "requests"), "was damaged (kept as"),
 }  # fmt: skip
 ALWAYS = (
     *("record file truncated", "record file missing", "run file garbled", "note garbled", "note missing"),
     *("records ref garbled", "main missing", "packed refs garbled", "index garbled", "darwin.toml missing"),
+    *("agents.toml truncated", "decision's note garbled", "request file garbled"),
 )
 ASIDE = ("damaged (kept as", "was damaged or no record")
 
@@ -161,13 +209,88 @@ def test_damage_is_named_set_aside_and_rebuilt_and_the_run_goes_on(half, whole, 
     act(folder)
     code, said = run(folder, text, GENERATIONS)
     assert code == 0, said
-    assert words in said
+    if words == NOTHING:
+        assert not any(sign in said for sign in ("damaged", "lock", "Removed", "Set "))
+    else:
+        assert words in said
     kept = [p for p in (folder / "damaged").rglob("*") if p.is_file()]
     assert bool(kept) == any(sign in said for sign in ASIDE)
     assert all(str(p) in said for p in kept if "git/objects" not in str(p))
     assert story(folder) == whole
     assert problems(open_workspace(folder)) == []
     assert git(folder, "status", "--porcelain") == ""
+    memory = open_workspace(folder).memory
+    assert memory.requests == {REQUEST.id: REQUEST} and len(memory.decisions) >= 1
+
+
+@pytest.fixture
+def on_own_data(half, text, tmp_path) -> tuple[Path, Path]:
+    """The workspace over prepared data that can be damaged, and those."""
+    folder, data = tmp_path / "w", tmp_path / "data"
+    shutil.copytree(half, folder)
+    shutil.copytree(text, data)
+    toml = folder / "darwin.toml"
+    toml.write_text(toml.read_text().replace(str(text), str(data)))
+    return folder, data
+
+
+DATA = {
+    "train.bin truncated": (
+        "train.bin",
+        lambda p: p.write_bytes(p.read_bytes()[:1000]),
+        "The data in {data} are not those this evolution was begun with.",
+    ),
+    "val.bin of another text": (
+        "val.bin",
+        lambda p: p.write_bytes(bytes(p.stat().st_size)),
+        "are not those this evolution",
+    ),
+    "test.bin empty": ("test.bin", empty, "test.bin is empty."),
+    "val.bin missing": (
+        "val.bin",
+        gone,
+        "val.bin cannot be read: No such file or directory. Prepare the data again.",
+    ),
+    "meta.json truncated": ("meta.json", truncate, "meta.json is not JSON"),
+    "meta.json foreign": ("meta.json", foreign, 'meta.json: "kind" must be "tokens".'),
+    "meta.json missing": (
+        "meta.json",
+        gone,
+        "The data of this workspace are gone: {data}. Give --text or --data",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", few(DATA, "train.bin truncated", "meta.json missing"))
+def test_damaged_data_are_named_and_the_run_goes_on_once_they_are_back(on_own_data, whole, text, kind):
+    """They are no record: git has none of them, so that they are not rebuilt, and nothing is trained on others."""
+    (folder, data), (name, act, words) = on_own_data, DATA[kind]
+    before = story(folder)
+    act(data / name)
+    code, said = run(folder, text, GENERATIONS)
+    assert code == 2 and words.format(data=data) in said.splitlines()[-1], said
+    assert story(folder) == before
+    shutil.copy(text / name, data / name)
+    code, said = run(folder, text, GENERATIONS)
+    assert code == 0, said
+    assert story(folder) == whole
+
+
+def test_settings_of_another_evolution_are_refused_and_left_as_they_are(half, text, tmp_path):
+    folder = tmp_path / "w"
+    shutil.copytree(half, folder)
+    save(Config(data=str(text), agents="agents.toml", workers=1, seed=7), folder / "darwin.toml")
+    others, before = (folder / "darwin.toml").read_text(), story(folder)
+    code, said = run(folder, text, GENERATIONS)
+    assert code == 2 and "darwin.toml says seed = 7, but this evolution was begun with 1" in said
+    (folder / "darwin.toml").write_text('{"dear": "somebody"}\n')
+    code, said = run(folder, text, GENERATIONS)
+    assert code == 2 and "darwin.toml cannot be read" in said and "Traceback" not in said
+    (folder / "darwin.toml").write_text(others.replace("seed = 7", "seed = 1"))
+    (folder / "agents.toml").write_text(AGENTS + '[[agent]]\nkind = "rules"\n')
+    code, said = run(folder, text, GENERATIONS)
+    assert code == 2 and "this evolution was begun with 2 others" in said
+    assert story(folder) == before and not (folder / "damaged").exists()
 
 
 def test_memory_check_names_what_is_wrong_and_rebuild_mends_it(half, tmp_path):

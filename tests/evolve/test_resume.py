@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from darwin.check import problems
+from darwin.confinement import plain
 from darwin.errors import UsageError
 from darwin.loop import evolve
 from darwin.measure import Wanted, measure
 from darwin.memory.records import Status
+from darwin.screen import Screen
+from darwin.verdicts import find
 from darwin.workspace import open_workspace
-from tests.evolve.killed import AGENTS, Point, kill_at, kills, run
+from tests.evolve.killed import AGENTS, Point, kill_at, kills, left_in, run
 from tests.evolve.laboratory import start
 from tests.evolve.test_evolve import git, losses, story
 from tests.exhaustive import few
@@ -57,6 +63,7 @@ def test_sigkill_at_every_named_step_changes_nothing_in_the_end(undisturbed, tex
     )
     folder = tmp_path / "w"
     assert killed_again_and_again(folder, text, [kill_at(edge) for edge in edges]) == len(edges) >= 40
+    assert left_in(tmp_path) == []
     assert ended(folder) == ended(undisturbed)
     assert problems(open_workspace(folder)) == []
 
@@ -64,7 +71,8 @@ def test_sigkill_at_every_named_step_changes_nothing_in_the_end(undisturbed, tex
 @pytest.mark.parametrize("chain", CHAINS)
 def test_sigkill_at_random_changes_nothing_in_the_end(undisturbed, text, tmp_path, chain):
     folder = tmp_path / "w"
-    killed_again_and_again(folder, text, kills(10 * chain, 10))
+    assert killed_again_and_again(folder, text, kills(10 * chain, 10)) == 10
+    assert left_in(tmp_path) == []
     assert ended(folder) == ended(undisturbed)
     assert problems(open_workspace(folder)) == []
     assert not [
@@ -177,6 +185,75 @@ def test_a_trial_of_the_same_files_is_taken_over_where_it_was_run_under_the_same
     assert twin.loss == stranger.loss == known.loss and twin.status is Status.TRAINED
     assert (twin.trials[0].taken_from, twin.trials[0].cpu_seconds) == (known.id, 0.0)
     assert stranger.trials[0].taken_from is None
+
+
+def test_tokens_and_packages_are_conditions_too_where_a_trial_is_taken_over(text, tmp_path):
+    evolution = start(tmp_path / "w", text, agents=AGENTS)
+    evolve(evolution, 1)
+    memory, lineage = evolution.memory, evolution.workspace.lineage
+    first, second = evolution.seeds("selection", 2)
+    known = memory.individuals[evolution.run.incumbent]
+    trained = counting(evolution)
+    shorter = known.trials[0].model_copy(update={"seed": second, "tokens": known.trials[0].tokens // 2})
+    twins = (("fewer", (shorter,), None), ("layered", (), "0123456789abcdef"), ("twin", (), None))
+    for name, trials, packages in twins:
+        commit, _ = lineage.commit(
+            lineage.files(known.commit), [evolution.base.commit], ordinal=9, author="Eve", subject=name
+        )
+        bare = {"status": Status.BORN, "trials": trials, "verdict": None, "larger": None}
+        one = known.model_copy(update={"id": name, "commit": commit, **bare})
+        evolution.packages = lambda packages=packages: packages
+        memory.record(one)
+        measure(evolution, [Wanted(one, first)])
+    assert trained == ["fewer", "layered"]
+
+
+@pytest.mark.parametrize("part", ["torch", "thread", "cpu", "process"])
+def test_a_trial_under_another_torch_thread_count_device_or_image_is_another_trial(part, text, tmp_path):
+    evolution = start(tmp_path / "w", text, agents=AGENTS)
+    trained, seed = counting(evolution), evolution.seeds("selection", 1)[0]
+    measure(evolution, [Wanted(evolution.base, seed)])
+    assert trained == [] and part in evolution.conditions
+    evolution.conditions = evolution.conditions.replace(part, "other")
+    measure(evolution, [Wanted(evolution.base, seed)])
+    assert trained == [evolution.base.id]
+    assert len(evolution.base.superseded) == 1, "the earlier one is kept"
+
+
+def test_a_run_that_goes_on_under_other_conditions_says_so_and_compares_only_what_was_run_under_them(
+    text, tmp_path
+):
+    folder = tmp_path / "w"
+    before = start(folder, text, agents=AGENTS)
+    evolve(before, 1)
+    said = Console(record=True, quiet=False, file=io.StringIO(), width=200)
+    after = start(folder, text, Screen(said), {"confinement": replace(plain(), image="another")})
+    assert after.conditions != before.conditions
+    old = dict(before.memory.individuals)
+    evolve(after, GENERATIONS)
+    shown = " ".join(said.export_text().split())
+    assert f"so far: {before.conditions}; now it is {after.conditions}." in shown and "trials anew" in shown
+    people, run = after.memory.individuals, after.run
+    for one in {run.incumbent, run.champion or run.incumbent, after.base.id, *run.population.values()}:
+        assert people[one].trials[0].under(after.conditions)
+    judged = [
+        i for i in people.values() if i.verdict and i.verdict != getattr(old.get(i.id), "verdict", None)
+    ]
+    assert judged, "nothing was judged: take another seed"
+    for one in judged:
+        rivals = (one, people[one.verdict.against])
+        seen = {
+            find(i.trials, seed, "val", run.budget).conditions for i in rivals for seed in one.verdict.seeds
+        }
+        assert seen == {after.conditions}
+    anew = [i for i in old.values() if people[i.id].superseded]
+    assert anew and all(
+        set(i.trials) <= {*people[i.id].trials, *people[i.id].superseded} for i in old.values()
+    )
+    again = start(folder, text, wiring={"confinement": replace(plain(), image="another")})
+    trained = counting(again)
+    evolve(again, GENERATIONS)
+    assert trained == [], "what was trained anew is known from then on"
 
 
 def test_refs_moved_in_part_are_set_back_to_the_records(data, tmp_path):

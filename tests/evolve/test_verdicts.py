@@ -35,6 +35,17 @@ def run_with(deviation: float = 0.005, **more) -> Run:
     )  # fmt: skip
 
 
+def test_trials_under_different_conditions_are_no_pair():
+    mine, theirs = individual("a", {1: 2.0, 2: 2.1}), individual("b", {1: 1.9, 2: 2.2})
+    assert [p.seed for p in verdicts.paired(mine, theirs, (1, 2), "val", "20s")] == [1, 2]
+    marked = [
+        t.model_copy(update={"conditions": f"torch {t.seed}, 1 thread, cpu, process"}) for t in mine.trials
+    ]
+    other = [t.model_copy(update={"conditions": "torch 2, 1 thread, cpu, process"}) for t in theirs.trials]
+    mine, theirs = (i.model_copy(update={"trials": tuple(t)}) for i, t in ((mine, marked), (theirs, other)))
+    assert [p.seed for p in verdicts.paired(mine, theirs, (1, 2), "val", "20s")] == [2]
+
+
 @given(st.lists(st.floats(-0.3, 0.3), min_size=1, max_size=5))
 def test_a_verdict_flips_with_its_sides(differences):
     mine = judge("x", pairs(*differences), KNOWN)

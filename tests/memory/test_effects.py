@@ -234,3 +234,19 @@ def test_steps_grow_while_they_help_and_shrink_when_they_do_not():
     assert up > FIRST_STEP
     assert FIRST_STEP < up > steps(tries)["rate"]
     assert steps(tries[2:] * 20)["rate"] == LEAST_STEP
+
+
+def test_a_script_that_was_trained_anew_under_other_conditions_is_compared_with_what_it_was_before():
+    """Under a torch that makes everything worse by 1 nat, a child of before is not better for it."""
+    base = person("base", 0, 2.0)
+    child = person("child", 1, 1.9, parents=("base",), techniques=("muon",))
+    (before,) = observations(family(base, child))
+    anew = base.trials[0].model_copy(update={"loss": 3.0, "conditions": "another torch"})
+    base = base.model_copy(update={"trials": (anew,), "superseded": base.trials})
+    (after,) = observations(family(base, child))
+    assert after.difference == before.difference == pytest.approx(-0.1)
+    later = child.model_copy(
+        update={"trials": (child.trials[0].model_copy(update={"loss": 2.9, "conditions": "another torch"}),)}
+    )
+    (paired,) = observations(family(base, later))
+    assert paired.difference == pytest.approx(-0.1)
