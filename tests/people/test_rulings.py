@@ -198,7 +198,7 @@ def test_what_was_answered_from_another_terminal_meanwhile_is_on_the_list_no_mor
     person.sees(QUESTION)
     assert darwin("requests", "deny", "file-optim.py", "-C", str(asked), cwd=asked).returncode == 0
     person.types("w")
-    shown = person.sees("2 requests of agents, the most wanted first")
+    shown = person.sees("2 requests of agents, the most wanted first", f"[1-2] {LIST}")
     assert "optim.py" not in shown
     person.types("\x1b")
     person.sees(QUESTION, "2 requests of agents wait: press w.")
