@@ -208,7 +208,7 @@ def written(case: Case) -> str:
     """What a merge brings besides the contender's own change, oldest first: the ids say who wrote it."""
     earlier = [one.id for one in case.line[:-1]]
     named = ", ".join(earlier[:2]) + (f", {len(earlier) - 2} more" if len(earlier) > 2 else "")
-    return f"{counted(len(earlier), 'earlier change')} that main lacks too: {named}"
+    return f"{counted(len(earlier), 'change')} that main lacks too: {named}"
 
 
 def _name(author: str | None) -> str:
