@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import base64
 import binascii
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 
@@ -25,6 +26,9 @@ RUN = 32
 DISTINCT = 8
 """Different tokens in such a run at the least: a row of dashes is nobody's text."""
 
+_ALONE = threading.Lock()
+"""Trials run in threads: Python 3.11 cannot parse in two at once (a SystemError), and warnings are the process's."""
+
 _FOREIGN = 0xFFFF  # a character that the data do not have: it belongs to no run
 _CHUNK = 1 << 22
 _DECODERS: tuple[Callable[[bytes], bytes], ...] = (
@@ -37,6 +41,11 @@ def carries(files: Mapping[str, bytes], dataset: Dataset, most: int) -> str | No
     size = sum(len(content) for content in files.values())
     if size > most:
         return f"Its files have {size} bytes, more than the {most} allowed: a script is code, not data."
+    with _ALONE:
+        return _known_text(files, dataset)
+
+
+def _known_text(files: Mapping[str, bytes], dataset: Dataset) -> str | None:
     chars = dataset.meta.get("chars")
     rows = [(name, tokens) for name, content in files.items() for tokens in _sequences(content, chars)]
     for split in ("val", "test"):
