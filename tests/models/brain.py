@@ -6,7 +6,6 @@ get equal answers. Some are planted to fail; an engineer's prompt with the trace
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import re
@@ -77,11 +76,11 @@ class Brain:
     def chunk(self, head: str, user: str, data: dict[str, str], number: float, broken: str) -> str:
         name = re.search(r"Rewrite the definition of (\w+)\.", user)[1]
         text = next(text for title, text in data.items() if title.startswith(f"{name} in "))
-        body = ast.parse(text).body[0].body
-        first = body[1] if ast.get_docstring(ast.parse(text).body[0]) and len(body) > 1 else body[0]
-        at = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", []))]) - 1
         lines = text.splitlines()
-        inner = " " * first.col_offset
+        # not by ast: this runs in the server's thread, and Python 3.11 cannot parse in two at once
+        begins = next(row for row, line in enumerate(lines) if line.startswith(("def ", "class ")))
+        at = next(row for row in range(begins, len(lines)) if lines[row].endswith(":")) + 1
+        inner = re.match(r"\s+", lines[at])[0]
         extra = [f"{inner}noted = {number}", *([inner + broken.strip()] if broken else [])]
         return f"{head}\n```python\n" + "\n".join([*lines[:at], *extra, *lines[at:]]) + "\n```"
 
