@@ -91,16 +91,19 @@ def test_the_next_start_removes_all_of_a_killed_run_and_nothing_of_a_living_one(
     others = of(client, living)
     assert "trial" in {one.role for one in others.values()}
     killed = evolve(folder, phase, phase, "g001", "SIGKILL")
-    said, _ = killed.communicate()
-    assert killed.returncode == -signal.SIGKILL, said
+    os.waitid(
+        os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT
+    )  # dead, but not gone: another test's start removes nothing
     left = of(client, killed.pid)
     roles = (
         {"agent"} if phase == "start" else {"agent", "trial"}
-    )  # the first trial's container comes after that
+    )  # the first trial's container comes after "start"
     assert roles <= {one.role for one in left.values()}
-    assert all(one.orphan for one in left.values())
     for container in left:  # their input ended with darwin, so that even now nothing computes
         assert "StatusCode" in client.wait(container, timeout=60)
+    said, _ = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, said
+    assert all(one.orphan for one in of(client, killed.pid).values())
 
     stopped = evolve(folder, phase, phase, "g001", "SIGINT")
     said, _ = stopped.communicate()
