@@ -2,41 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from darwin.sandbox import SandboxError
 from darwin.workspace import open_workspace
-from tests.evolve import killed, laboratory
 from tests.evolve.killed import run
-
-
-def failing_at(count: int, error: BaseException):
-    """An evaluation whose ``count``-th trial does not come back."""
-    left = [count]
-
-    def evaluate(jobs, **more):
-        for job, trial in laboratory.evaluate(jobs, **more):
-            left[0] -= 1
-            if left[0] == 0:
-                raise error
-            yield job, trial
-
-    return evaluate
-
-
-@pytest.fixture
-def failing(monkeypatch):
-    """Let the run in the child process fail."""
-
-    def set_up(error: BaseException, count: int = 7) -> None:
-        genuine = killed.begin
-
-        def begin(*arguments, **more):
-            return genuine(*arguments, **{**more, "evaluate": failing_at(count, error)})
-
-        monkeypatch.setattr(killed, "begin", begin)
-
-    return set_up
 
 
 def test_all_generations_complete_is_0_and_so_is_nothing_left_to_do(data, tmp_path):
@@ -67,16 +35,8 @@ def test_a_limit_that_a_person_set_ends_it_with_0_and_what_is_missing_is_said(da
     assert "the time given with --for is used up" in said and "0 of 2 generations are complete." in said
 
 
-def test_a_run_that_was_cut_short_ends_with_1(data, tmp_path, monkeypatch):
+def test_a_run_that_was_cut_short_ends_with_1(data, tmp_path, cut_short):
     """What cuts it short is in tests/models: an endpoint that answers no more."""
-    genuine = killed.begin
-
-    def begin(*arguments, **more):
-        evolution = genuine(*arguments, **more)
-        evolution.cut_short, evolution.deadline = True, 0.0
-        return evolution
-
-    monkeypatch.setattr(killed, "begin", begin)
     status, said = run(tmp_path / "w", data, 2)
     assert status == 1
     assert "0 of 2 generations are complete." in said

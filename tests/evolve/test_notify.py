@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from darwin.begin import ANCESTOR, create
+from darwin.config import Config
 from darwin.sandbox import SandboxError
 from darwin.workspace import open_workspace
-from tests.evolve import killed
 from tests.evolve.killed import run
-from tests.evolve.test_exit import failing_at
 
 
 @pytest.fixture
@@ -36,24 +36,14 @@ def test_a_run_tells_of_a_decision_that_waits_and_of_its_end(data, tmp_path, tol
     assert memory.run.generation == 3
 
 
-def test_a_failure_is_told_with_its_sentence_and_there_is_no_end(data, tmp_path, told, monkeypatch):
-    genuine = killed.begin
-    broken = {"evaluate": failing_at(7, SandboxError("The engine is gone."))}
-    monkeypatch.setattr(killed, "begin", lambda *all, **more: genuine(*all, **{**more, **broken}))
+def test_a_failure_is_told_with_its_sentence_and_there_is_no_end(data, tmp_path, told, failing):
+    failing(SandboxError("The engine is gone."))
     status, _ = run(tmp_path / "w", data, 2, notify=told)
     assert status == 1
     assert told.lines() == [["failure", "The engine is gone."]]
 
 
-def test_a_run_that_was_cut_short_tells_of_a_failure_and_of_nothing_else(data, tmp_path, told, monkeypatch):
-    genuine = killed.begin
-
-    def begin(*arguments, **more):
-        evolution = genuine(*arguments, **more)
-        evolution.cut_short, evolution.deadline = True, 0.0
-        return evolution
-
-    monkeypatch.setattr(killed, "begin", begin)
+def test_a_run_that_was_cut_short_tells_of_a_failure_and_of_nothing_else(data, tmp_path, told, cut_short):
     assert run(tmp_path / "w", data, 2, notify=told)[0] == 1
     assert told.lines() == [["failure", "0 of 2 generations are complete."]]
 
@@ -75,7 +65,7 @@ def test_a_command_that_fails_is_said_once_and_the_run_is_complete(data, tmp_pat
 )
 def test_the_policy_takes_its_thresholds_from_the_gate_section(data, tmp_path, line, words):
     folder = tmp_path / "w"
-    killed.create(folder, killed.Config(data=str(data), agents="rules:4", workers=1), killed.ANCESTOR)
+    create(folder, Config(data=str(data), agents="rules:4", workers=1), ANCESTOR)
     settings = folder / "darwin.toml"
     name = line.partition(" ")[0]
     before, section, gate = settings.read_text().partition("[gate]")
