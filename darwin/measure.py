@@ -138,9 +138,16 @@ def tokens_for(
     """The tokens of a trial, if they can be known. A larger budget's follow at first from all bills of the same code:
     one of them may be 5 % off, and that would be so much training more or less where it counts most."""
     known = tokens_of(individual, budget_of(run.budget, times), individuals)
+    return known if known is not None else by_all_bills(individual, run, individuals, times)
+
+
+def by_all_bills(
+    individual: Individual, run: Run, individuals: Mapping[str, Individual], times: int = 1
+) -> int | None:
+    """The tokens that ``times`` the run's budget buys an individual by the mean of all bills of its code."""
     tokens = tokens_of(individual, run.budget, individuals)
-    if known is not None or tokens is None:
-        return known
+    if tokens is None:
+        return None
     bills = [
         t.seconds for one in individuals.values() if one.code == individual.code for t in one.trials
         if t.budget == run.budget and t.tokens == tokens and t.seconds is not None and t.slowdown is not None
@@ -150,14 +157,15 @@ def tokens_for(
 
 
 def _job(evolution: Evolution, individual: Individual, wanted: Wanted, missing: list[str]) -> Job:
-    run = evolution.run
-    tokens = tokens_for(individual, run, wanted.times, evolution.memory.individuals)
+    run, individuals = evolution.run, evolution.memory.individuals
+    parent = individuals[individual.parents[0]] if individual.parents else None
     return Job(
         label=individual.id,
         files=evolution.workspace.lineage.files(individual.commit),
         seed=wanted.seed,
         salt=individual.id if individual.operator == "reseeded" else "",
-        tokens=tokens,
+        tokens=tokens_for(individual, run, wanted.times, individuals),
+        parent_tokens=None if parent is None else by_all_bills(parent, run, individuals),
         budget=budget_of(run.budget, wanted.times),
         split=missing[0],
         further=tuple(missing[1:]),

@@ -6,6 +6,7 @@ A budget in tokens needs no timing, one in FLOPs only the model's own count. One
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +22,10 @@ OVER = 0.20
 FAR_OVER = 0.25
 """Share over a time budget (and a second) at which a run on tokens found earlier does not count: bills of equal work
 vary by 5 %, so this is no accident. For what is less a verdict charges."""
+
+ALIKE = 0.10
+"""Share by which a rehearsal's guess may differ from what the parent's tokens were for both to count: half of all
+children train as fast as their parent within 4 %, and one rehearsal tells no more than that."""
 
 LARGER = 6
 """How many times the budget a champion is checked at: short trials flatter head starts."""
@@ -92,3 +97,10 @@ def guess(seconds: float, points: tuple[tuple[int, float], tuple[int, float]]) -
     per_token = max(dear - cheap, 0.01 * dear) / max(1, many - few)
     plain = many * seconds / dear
     return max(1, round(min(max(many + (seconds - dear) / per_token, plain / 8), 16 * plain)))
+
+
+def between(guessed: int, parent: int | None) -> int:
+    """The tokens to try: what a rehearsal guesses, or its geometric mean with what the parent got if they are alike."""
+    if parent is None or abs(math.log(guessed / parent)) > ALIKE:
+        return guessed
+    return round(math.sqrt(guessed * parent))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from darwin.memory.records import TrialStatus
-from darwin.sandbox.budget import FAR_OVER, MARGIN, OVER, Budget, Unit, guess, tokens_for_flops
+from darwin.sandbox.budget import FAR_OVER, MARGIN, OVER, Budget, Unit, between, guess, tokens_for_flops
 from darwin.sandbox.limits import Limits
 from darwin.sandbox.pace import Pace
 from darwin.sandbox.session import Failed, Inspected, Report, Session
@@ -53,12 +53,14 @@ class Training:
         self.measured["tokens_per_second"] = tokens / bill
         return bill
 
-    def to_budget(self, budget: Budget, model: Inspected, few: int) -> None:
-        """Train on the tokens that a budget buys this script; ``few`` are those of its smoke run.
+    def to_budget(self, budget: Budget, model: Inspected, few: int, parent_tokens: int | None = None) -> None:
+        """Train on the tokens that a budget buys this script; ``few`` are those of its smoke run, ``parent_tokens``
+        those that the budget buys its parent.
 
-        For a budget of time: a rehearsal guesses, and where the bill is more than ``MARGIN`` off, the tokens are
-        rescaled along the line through rehearsal and run, and it trains once more. Who is slow gets fewer tokens, and
-        nothing else happens to it. Who by both bills is still ``OVER`` the budget does not keep to its tokens.
+        For a budget of time: a rehearsal guesses, with the parent's tokens where they are alike. Where the bill is
+        more than ``MARGIN`` off, the tokens are rescaled along the line through rehearsal and run, and it trains once
+        more. Who is slow gets fewer tokens, and nothing else happens to it. Who by both bills is still ``OVER`` the
+        budget does not keep to its tokens.
         """
         if budget.unit is Unit.TOKENS:
             self.train(int(budget.amount))
@@ -71,6 +73,7 @@ class Training:
         else:
             seconds = budget.amount
             rehearsed, tokens = self._rehearse(seconds, few)
+            tokens = between(tokens, parent_tokens)
             bill = self.train(tokens)
             if abs(bill / seconds - 1) > MARGIN:
                 corrected = guess(seconds, tuple(sorted((rehearsed, (tokens, bill)))))  # type: ignore[arg-type]

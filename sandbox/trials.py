@@ -34,10 +34,10 @@ class Job:
     """One training run to do: a genome's files (genome.toml included), a seed, and its budget.
 
     ``label`` is for people; ``budget`` as the user wrote it; ``tokens`` what it buys this genome (None: to be
-    found out); ``split`` is val or test, ``further`` splits are judged after the same training. ``times`` is how
-    many times the run's usual budget this is, ``probes`` how many batches of altered windows the leak probe asks
-    for in each split. With a ``salt``, the seed that the script gets and its data's rotation are both drawn from
-    seed and salt.
+    found out, with the help of ``parent_tokens``, what it buys the parent); ``split`` is val or test, ``further``
+    splits are judged after the same training. ``times`` is how many times the run's usual budget this is,
+    ``probes`` how many batches of altered windows the leak probe asks for in each split. With a ``salt``, the seed
+    that the script gets and its data's rotation are both drawn from seed and salt.
     """
 
     label: str
@@ -50,6 +50,7 @@ class Job:
     further: tuple[str, ...] = ()
     times: int = 1
     probes: int = 1
+    parent_tokens: int | None = None
 
     @property
     def training_seed(self) -> int:
@@ -253,7 +254,7 @@ def _train(training: Training, job: Job, dataset: Dataset) -> None:
     few = min(tokens or limits.smoke_tokens, limits.smoke_tokens)
     fresh = training.smoke(few, dataset.vocab_size)
     if tokens is None:
-        training.to_budget(budget, fresh, few)
+        training.to_budget(budget, fresh, few, job.parent_tokens)
     else:
         training.keep_to(budget, training.train(tokens))
     model = training.session.inspect("probe", dataset.vocab_size)

@@ -42,25 +42,28 @@ def test_a_budget_that_is_none_is_named(text, words):
 
 
 class Script:
-    """A session whose runs cost what ``cost`` says of their tokens, in seconds; the first one ``cold``, if given."""
+    """A session whose runs cost what ``cost`` says of their tokens, in seconds; the first one ``cold``, if given, and
+    all rehearsals ``burst`` times as much."""
 
-    def __init__(self, cost, cold=None):
-        self.cost, self.cold, self.runs = cost, cold, []
+    def __init__(self, cost, cold=None, burst=1.0):
+        self.cost, self.cold, self.burst, self.runs = cost, cold, burst, []
 
     def train(self, phase, data, seed, tokens, cpu_seconds):
+        seconds, self.cold = self.cold or self.cost(tokens), None
         if phase == "train":
             self.runs.append(tokens)
-        seconds, self.cold = self.cold or self.cost(tokens), None
+        else:
+            seconds *= self.burst
         return Report(0, None, None, seconds, seconds, 0, "", {}, memoryview(b""), None)
 
     def check(self, phase, report, cpu_seconds):
         pass
 
 
-def train(cost, budget: str = "20s", cold: float | None = None) -> tuple[Training, Script]:
-    script = Script(cost, cold)
+def train(cost, budget: str = "20s", parent: int | None = None, **script) -> tuple[Training, Script]:
+    script = Script(cost, **script)
     training = Training(script, Limits(), "cpu", None, 1, {})
-    training.to_budget(Budget.parse(budget), Inspected(1, 5e6, "x"), 2048)
+    training.to_budget(Budget.parse(budget), Inspected(1, 5e6, "x"), 2048, parent)
     return training, script
 
 
@@ -93,9 +96,24 @@ def test_bills_are_within_5_percent_after_at_most_one_correction(name):
 @pytest.mark.parametrize("cold", [0.4, 0.6, 0.9, 1.5, 3.0, 8.0])
 def test_a_cold_first_run_misleads_nobody(cold):
     """On a fresh machine a run pays for what later ones find in memory."""
-    training, script = train(COSTS["the base"], "10s", cold)
+    training, script = train(COSTS["the base"], "10s", cold=cold)
     assert len(script.runs) <= 2 and max(script.runs) < 2 * script.runs[-1]
     assert abs(training.measured["seconds"] / 10 - 1) <= MARGIN, training.measured
+
+
+@pytest.mark.parametrize("burst", [0.93, 1.08])
+def test_a_rehearsal_on_a_busy_moment_is_set_right_by_a_parent_of_the_same_price(burst):
+    right = round((20 - 0.15) / LINEAR)
+    assert len(train(COSTS["the base"], burst=burst)[1].runs) == 2
+    training, script = train(COSTS["the base"], burst=burst, parent=right)
+    assert script.runs == [training.measured["tokens"]]
+    assert abs(training.measured["seconds"] / 20 - 1) <= MARGIN
+
+
+@pytest.mark.parametrize("times", [0.2, 0.8, 1.3, 5])
+def test_a_parent_of_another_price_changes_nothing(times):
+    alone = train(COSTS["the base"])[1].runs
+    assert train(COSTS["the base"], parent=round(times * alone[0]))[1].runs == alone
 
 
 @pytest.mark.parametrize("name", TRICKS)
