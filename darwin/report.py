@@ -12,12 +12,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from darwin import changes, curves, plots, summary, verdicts
+from darwin import changes, curves, plots, repairs, spending, summary, verdicts
 from darwin.changes import visible
 from darwin.headline import best, headline
 from darwin.lineage import Lineage
 from darwin.memory import Memory
-from darwin.memory.records import Choice, Individual, Outcome, Status, perplexity
+from darwin.memory.records import Choice, Individual, Outcome, Status, Usage, perplexity
 from darwin.screen import safe
 from darwin.tables import DECIDED, outcome
 
@@ -284,7 +284,9 @@ def _lessons(memory: Memory, records: Records) -> str:
 
 def _failures(memory: Memory) -> str:
     rows = [[f"<td>{_text(why, 200)}</td>", f'<td class="n">{n}</td>'] for why, n in summary.failures(memory)]
-    return _table(("why", "scripts"), rows)
+    found = repairs.shares(memory.individuals.values())
+    words = f"<p>{_text(repairs.in_words(found), 300)}.</p>" if found.written else ""
+    return words + _table(("why", "scripts"), rows)
 
 
 def _costs(memory: Memory, records: Records) -> str:
@@ -293,7 +295,9 @@ def _costs(memory: Memory, records: Records) -> str:
         for name, spent in summary.times(memory).items()
     ]
     total = records.number("run/cpu_seconds", "seconds")
-    return _table(("CPU seconds of", ""), [*rows, ["<td><b>all</b></td>", total]])
+    asked = sum((one.usage for one in memory.individuals.values() if one.usage), Usage())
+    models = f"<p>Models: {_text(spending.in_words(asked))}.</p>" if asked.calls else ""
+    return models + _table(("CPU seconds of", ""), [*rows, ["<td><b>all</b></td>", total]])
 
 
 def _scripts(memory: Memory, records: Records) -> str:

@@ -11,6 +11,7 @@ from darwin.agents.roles import size
 from darwin.loop import evolve
 from darwin.memory.records import Status
 from darwin.repairs import in_words, shares
+from darwin.report import write
 from tests.models.brain import Brain, role_of, texts
 from tests.models.scripted import ScriptedServer
 
@@ -89,6 +90,8 @@ def test_three_generations_in_diff_file_and_chunks_with_repairs(models, agents_f
             server.completion_tokens,
         )
         assert sum(c.usage.calls for c in children) == total.calls
+        page = write(memory, run.evolution.workspace.lineage, run.evolution.workspace.artifacts)
+        assert f"<p>{in_words(found)}.</p>" in page and f"Models: {total.calls} calls, " in page
 
 
 def test_a_lesson_of_generation_1_is_in_a_prompt_of_generation_2_and_the_record_says_so(models, agents_file):
