@@ -12,7 +12,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -41,7 +40,7 @@ def bare(tokens: int, seed: int, data: Path) -> float:
 def main(pairs: int = 3, budget: str = "20s") -> None:
     folder = prepare()
     dataset, sandbox, files = Dataset.load(folder), ProcessSandbox(), read_genome(ANCESTOR)
-    pace = Pace(sandbox, files, dataset, Limits(), None)
+    pace = Pace(None)
     how = {"workers": 1, "peak_flops": calibrate(sandbox), "limits": Limits(), "pace": pace}
 
     def trial(tokens: int | None, seed: int):
@@ -49,9 +48,8 @@ def main(pairs: int = 3, budget: str = "20s") -> None:
         assert done.loss is not None, done.error
         return done
 
-    began = time.monotonic()
     tokens = trial(None, 1).tokens
-    pace.settle(began)
+    pace.settle()
     ratios = []
     for number in range(pairs):
         first = bare(tokens, number, folder) if number % 2 == 0 else None
@@ -63,7 +61,6 @@ def main(pairs: int = 3, budget: str = "20s") -> None:
             f"judging {done.judge_seconds:.1f}), bare {alone:.1f} CPU seconds, ratio {ratios[-1]:.3f}",
             flush=True,
         )
-    pace.close()
     sandbox.close()
     print(f"{tokens:,} tokens: a trial costs {median(ratios):.3f} times a bare run; the bar is {BAR}.")
     sys.exit(median(ratios) > BAR)

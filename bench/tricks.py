@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from statistics import fmean
 
 from darwin.begin import ANCESTOR
@@ -64,7 +63,7 @@ TRICKS = {
 
 def main(budget: str = "20s", seeds: int = 2) -> None:
     dataset, sandbox, files = Dataset.load(prepare()), ProcessSandbox(), read_genome(ANCESTOR)
-    pace = Pace(sandbox, files, dataset, Limits(), None)
+    pace = Pace(None)
 
     def trial(files: dict[str, bytes], seed: int, tokens: int | None) -> Trial:
         job = Job("trick", files, seed, tokens, budget)
@@ -76,9 +75,8 @@ def main(budget: str = "20s", seeds: int = 2) -> None:
         first = trial(files, 1, None)
         return [first, *(trial(files, seed, first.tokens) for seed in range(2, seeds + 1) if first.loss)]
 
-    began = time.monotonic()
     base = trials(files)
-    pace.settle(began)
+    pace.settle()
     half = trial(files, 1, base[0].tokens // 2)
     per_log_time = (half.loss - base[0].loss) / math.log(base[0].seconds / half.seconds)
     print(f"base: {base[0].tokens:,} tokens, {per_log_time:.3f} nats for each e-fold of time", flush=True)
@@ -104,7 +102,6 @@ def main(budget: str = "20s", seeds: int = 2) -> None:
             f"as a verdict charges it {-gain:+.1%}",
             flush=True,
         )
-    pace.close()
     sandbox.close()
     print(f"largest gain {worst:.2%}; the bar is {BAR:.0%}")
     sys.exit(worst >= BAR)

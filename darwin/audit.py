@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,9 +46,9 @@ def audit(
 ) -> tuple[Trial, list[Line]]:
     """Train a genome once, probe and judge it; its trial and the lines of the verdict.
 
-    The base is trained and judged before it, for the cost of judging; under a budget of time its steps are the clock,
-    as in a run, so that a busy machine puts no honest script over its budget. Raises ``UsageError`` or
-    ``ContractError`` for a folder that is no genome.
+    The base is trained and judged before it, for the cost of judging and, under a budget of time, the pace of the
+    machine: a busy one puts no honest script over its budget. Raises ``UsageError`` or ``ContractError`` for a folder
+    that is no genome.
     """
     files, reference = read_genome(folder), read_genome(base)
     Contract.parse(files[GENOME_TOML].decode())
@@ -62,17 +60,15 @@ def audit(
     if jobs[0].files == files:
         jobs = jobs[1:]
     trial = None
-    with closing(Pace(sandbox, reference, dataset, limits, None)) as pace:
-        began = time.monotonic()
-        for job in jobs:
-            for _, trial in evaluate(
-                [job], dataset, sandbox, workers=1, peak_flops=1.0, limits=limits, device=device, pace=pace
-            ):
-                if job.label == "base" and trial.judge_seconds is not None:
-                    limits = Limits().after_base(trial.seconds or 0.0, trial.judge_seconds)
-                    limits = replace(limits, train_cpu_seconds=Limits().train_cpu_seconds)
-                    if trial.slowdown is not None:
-                        pace.settle(began)
+    pace = Pace(None)
+    for job in jobs:
+        for _, trial in evaluate(
+            [job], dataset, sandbox, workers=1, peak_flops=1.0, limits=limits, device=device, pace=pace
+        ):
+            if job.label == "base" and trial.judge_seconds is not None:
+                limits = Limits().after_base(trial.seconds or 0.0, trial.judge_seconds)
+                limits = replace(limits, train_cpu_seconds=Limits().train_cpu_seconds)
+                pace.settle()
     assert trial is not None
     return trial, explain(trial)
 

@@ -242,8 +242,7 @@ def begin(
     workers = min(config.workers, len(config.devices) or config.workers)
     trials = partial(evaluate, dataset=dataset, sandbox=sandbox, workers=workers, device=config.device)
     base = memory.resolve("base")
-    files = workspace.lineage.files(base.commit)
-    pace = Pace(sandbox, files, dataset, Limits(), memory.run.pace if memory.begun else None)
+    pace = Pace(memory.run.pace if memory.begun else None)
     curves = Curves(workspace.artifacts)
 
     def on_event(job: Job, event: dict[str, Any]) -> None:
@@ -315,7 +314,6 @@ def begin(
         conditions=conditions,
         packages=lambda: packages.digest(memory.requests),
         deadline=None if config.seconds is None else time.monotonic() + config.seconds,
-        close=pace.close,
     )
 
 

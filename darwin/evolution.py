@@ -65,7 +65,7 @@ class Evolution:
     """Called before the desk takes the terminal in the run's own thread."""
     elsewhere: Callable[[], float] = lambda: 0.0
     """CPU seconds so far of what is no child of this process: containers."""
-    settle: Callable[[float], float | None] = lambda since: None
+    settle: Callable[[], float | None] = lambda: None
     """Ends the time whose pace later bills are compared with (see ``sandbox.pace``), and says what it was."""
     smoke: Smoke | None = None
     gateway: Gateway | None = None
@@ -85,7 +85,6 @@ class Evolution:
     """With ``--retrain``: the trials (individual, seed, split, budget) that this run has trained anew; else None."""
     changed: dict[tuple[str, str], Changes] = field(default_factory=dict)
     """What rewrites changed, by the commits of parent and child: read once, as a briefing has many."""
-    close: Callable[[], None] = lambda: None
     _cpu_seen: float = field(init=False)
 
     def __post_init__(self) -> None:

@@ -81,7 +81,6 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
     review(evolution)
     comparison = closing.compare(evolution)
     ask(evolution)
-    evolution.close()
     if not evolution.cut_short:
         memory.record(evolution.advanced(target=None))
     memory.project_derived()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 from darwin import verdicts
 from darwin.events import step
@@ -26,10 +25,10 @@ def measure_noise(evolution: Evolution) -> None:
         return
     seeds = (evolution.seeds("selection", 1)[0], *evolution.seeds("verdict", SEEDS - 1))
     evolution.screen.say(f"Measuring luck: {evolution.base.id} on {SEEDS} seeds.")
-    began, timed = time.monotonic(), Budget.parse(run.budget).unit is Unit.SECONDS
+    timed = Budget.parse(run.budget).unit is Unit.SECONDS
     measure(evolution, [Wanted(evolution.base, seed) for seed in seeds])
     if timed and run.device == "cpu":
-        memory.record(evolution.advanced(pace=evolution.settle(began)))
+        memory.record(evolution.advanced(pace=evolution.settle()))
     slope = _per_log_time(evolution) if timed else 0.0
     trials = [verdicts.find(evolution.base.trials, seed, "val", run.budget) for seed in seeds]
     known = [t for t in trials if t is not None and t.status is TrialStatus.OK]

@@ -419,7 +419,7 @@ class Run(Record):
     peak_flops: float = Field(description="FLOP/s, calibrated (CPU) or tabled (GPU): the denominator of MFU")
     pace: float | None = Field(
         default=None,
-        description="CPU seconds of the base's reference steps in generation 0; None: no time budget",
+        description="CPU seconds of a probe of the machine (sandbox/pace.py) in generation 0; None: no time budget",
     )
     noise: Noise | None = None
     verdicts: int = Field(default=0, description="verdicts found so far: error is spent over them")

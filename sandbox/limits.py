@@ -14,15 +14,6 @@ class Limits:
     smoke_tokens: int = 2048
     """Tokens: two or three steps of the base, so that a crash shows before training is paid for."""
 
-    pace_tokens: int = 3072
-    """Tokens of a reference run of the base: four steps, so that starting up is less than half of it."""
-
-    pace_pause_seconds: float = 16.0
-    """Wall seconds between two reference runs while a trial trains, at the least."""
-
-    pace_pause_factor: float = 48.0
-    """Times as long as the last reference run took: on a busy machine too they cost a 50th of one core."""
-
     rehearsal_share: float = 0.2
     """Times its shortest run fits into it, of a time budget, for a rehearsal: about a tenth of the budget, as half of
     the shortest is starting up. Less guesses worse, and a wrong guess costs a whole run: with half of it 18 of the

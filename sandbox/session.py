@@ -111,10 +111,11 @@ class Session:
         self._on_event = on_event or (lambda event: None)
         self._phase = ""
 
-    def begin(self, files: Mapping[str, bytes]) -> None:
-        """Wait for the server and hand it the genome."""
+    def begin(self, files: Mapping[str, bytes], core: int | None = None) -> None:
+        """Wait for the server and hand it the genome; all it runs keeps to that core, if there is one."""
         begin(self._box, self._limits)
-        header = {"op": "put", "files": {name: len(content) for name, content in files.items()}}
+        sizes = {name: len(content) for name, content in files.items()}
+        header = {"op": "put", "files": sizes, "core": core}
         self._box.send(header, b"".join(files.values()))
         self._box.receive(self._limits.start_wall_seconds)
 

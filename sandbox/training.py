@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +18,8 @@ class Training:
     """One job's way through smoke and training. ``measured`` collects what goes into its ``Trial``.
 
     ``data`` are the files of the train command's data folder; ``times`` is how many times the run's budget this
-    job has, and ``pace`` the clock of the machine, where the budget is one of time on a CPU.
+    job has. ``pace`` is the clock of the machine, where the budget is one of time on a CPU, and ``core`` the one it
+    trains on, if that is known.
     """
 
     session: Session
@@ -30,6 +29,7 @@ class Training:
     seed: int
     data: Mapping[str, bytes] = field(repr=False)
     times: int = 1
+    core: int | None = None
     measured: dict[str, Any] = field(default_factory=dict)
 
     def smoke(self, tokens: int, vocab_size: int) -> Inspected:
@@ -41,10 +41,8 @@ class Training:
 
     def train(self, tokens: int) -> float:
         """Train on exactly so many tokens; the bill in seconds, noted before the phase is checked."""
-        most, began = self.limits.train_cpu_seconds * self.times, time.monotonic()
-        with self.pace.beside() if self.pace else nullcontext():
-            report = self.session.train("train", self.data, self.seed, tokens, most)
-        slowdown = self.pace.slowdown(began) if self.pace else None
+        most = self.limits.train_cpu_seconds * self.times
+        report, slowdown = self._run("train", tokens, most)
         bill = self._seconds(report) / (slowdown or 1.0)
         self.measured |= {
             "tokens": tokens, "seconds": bill, "slowdown": slowdown, "peak_memory": report.peak_memory,
@@ -116,10 +114,18 @@ class Training:
 
     def _rehearsal(self, tokens: int) -> float:
         """The bill of a short run, in seconds."""
-        most, began = self.limits.smoke_cpu_seconds, time.monotonic()
-        report = self.session.train("rehearsal", self.data, self.seed, tokens, most)
+        most = self.limits.smoke_cpu_seconds
+        report, slowdown = self._run("rehearsal", tokens, most)
         self.session.check("rehearsal", report, most)
-        return self._seconds(report) / (self.pace.slowdown(began) if self.pace else 1.0)
+        return self._seconds(report) / (slowdown or 1.0)
+
+    def _run(self, phase: str, tokens: int, most: float) -> tuple[Report, float | None]:
+        """Run the train command, and how slow the machine was meanwhile; None where that does not count."""
+        if self.pace is None:
+            return self.session.train(phase, self.data, self.seed, tokens, most), None
+        with self.pace.beside(self.core) as probes:
+            report = self.session.train(phase, self.data, self.seed, tokens, most)
+        return report, self.pace.slowdown(probes)
 
     def _seconds(self, report: Report) -> float:
         return report.cpu_seconds if self.device == "cpu" else report.wall_seconds

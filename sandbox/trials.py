@@ -10,7 +10,7 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,9 +87,12 @@ def run_job(
     splits = {split: dict[str, Any]() for split in (job.split, *job.further)}
     if on_metrics is not None:
         on_metrics({"event": "phase", "phase": "start"})
-    with closing(sandbox.open(job.label, limits)) as box:
+    with (
+        pace.core() if pace and timed else nullcontext() as core,
+        closing(sandbox.open(job.label, limits)) as box,
+    ):
         session = Session(box, contract, limits, device, on_metrics)
-        session.begin(job.files)
+        session.begin(job.files, core)
         training = Training(
             session,
             limits,
@@ -98,6 +101,7 @@ def run_job(
             job.training_seed,
             dataset.training_files(job.seed, job.salt),
             job.times,
+            core,
         )
         measured = training.measured
         try:

@@ -19,7 +19,6 @@ import platform
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,9 @@ from darwin.lineage import read_genome
 from darwin.prepare import prepare
 from darwin.sandbox import Dataset, Job, Limits, ProcessSandbox, calibrate, evaluate
 from darwin.sandbox.budget import LARGER
+from darwin.sandbox.contract import GENOME_TOML, Contract
 from darwin.sandbox.pace import Pace
+from darwin.sandbox.session import Session
 
 HERE = Path(__file__).resolve().parent
 TRIALS, PRICES, SETUP = HERE / "trials.jsonl", HERE / "prices.jsonl", HERE / "setup.json"
@@ -126,13 +127,37 @@ def setup(dataset: Dataset, sandbox: ProcessSandbox) -> dict[str, Any]:
     return known
 
 
-def clocks(files: dict[str, bytes], dataset: Dataset, sandbox: ProcessSandbox) -> tuple[Pace, Pace]:
+class Clock:
+    """Runs a script on so many tokens again and again, on one server: the first time here, to warm it up."""
+
+    def __init__(
+        self, files: dict[str, bytes], dataset: Dataset, sandbox: ProcessSandbox, tokens: int
+    ) -> None:
+        self._box = sandbox.open("clock", Limits())
+        contract = Contract.parse(files[GENOME_TOML].decode())
+        self._session = Session(self._box, contract, Limits(), "cpu", None)
+        self._session.begin(files)
+        self._data, self._tokens = dataset.training_files(1, ""), tokens
+        self.sample()
+
+    def sample(self) -> float:
+        """CPU seconds of a run now."""
+        most = Limits().smoke_cpu_seconds
+        report = self._session.train("clock", self._data, 1, self._tokens, most)
+        self._session.check("clock", report, most)
+        return report.cpu_seconds
+
+    def close(self) -> None:
+        """End its server."""
+        self._box.close()
+
+
+def clocks(files: dict[str, bytes], dataset: Dataset, sandbox: ProcessSandbox) -> tuple[Clock, Clock]:
     """What samples the CPU seconds of a short run of a script, and of its first step, which starting up is most of."""
-    short, first = (replace(Limits(), pace_tokens=tokens) for tokens in (TIMED_TOKENS, 1))
-    return Pace(sandbox, files, dataset, short, 1.0), Pace(sandbox, files, dataset, first, 1.0)
+    return Clock(files, dataset, sandbox, TIMED_TOKENS), Clock(files, dataset, sandbox, 1)
 
 
-def timed(its: tuple[Pace, Pace], base: tuple[Pace, Pace], best: float) -> Line:
+def timed(its: tuple[Clock, Clock], base: tuple[Clock, Clock], best: float) -> Line:
     """CPU seconds of a script's runs and first steps and the base's, in turn, so that a busy machine hits all; until
     a calm moment came, in which the base was about as fast as ``best``."""
     runs = dict(
@@ -185,7 +210,7 @@ def main(horizon: str, seed: int, most: int, ids: list[str]) -> int:
                 clock.close()
             prices[id], best = price(line), min(best, *line["base_seconds"])
         tokens = tokens_for(at, id, number, done, prices)
-        pace = Pace(sandbox, which[BASE], dataset, Limits(), None) if tokens is None else None
+        pace = Pace(None) if tokens is None else None
         job = Job(id, which[id], number, tokens, at, times=1 if at == SHORT else LARGER)
         how: dict[str, Any] = {
             "workers": 1,
@@ -198,8 +223,6 @@ def main(horizon: str, seed: int, most: int, ids: list[str]) -> int:
         line = named | {"horizon": at, "seed": number} | {key: found[key] for key in KEPT}
         append(TRIALS, line)
         done.append(line)
-        if pace is not None:
-            pace.close()
     for clock in base:
         clock.close()
     sandbox.close()

@@ -65,8 +65,6 @@ def ablate(
             except KeyboardInterrupt:
                 screen.say("Stopped by you; what was measured is kept. The same command goes on from here.")
                 return
-            finally:
-                evolution.close()
             opened.memory.record(evolution.advanced())
             opened.memory.project_derived()
     if json:

@@ -26,6 +26,7 @@ from darwin.memory.records import Individual, Outcome, Status, Trial, TrialStatu
 from darwin.sandbox import Dataset, Job, Limits
 from darwin.sandbox.box import Sandbox
 from darwin.sandbox.judging import Judge
+from darwin.sandbox.pace import Pace
 from darwin.sandbox.trials import run_job
 
 Edits = tuple[tuple[str, str, str], ...]
@@ -227,7 +228,7 @@ class Arena:
         """A run that takes far longer than its budget does not count, though its tokens were known."""
         job = Job("base", self.files(cheat.edits), 1, TOKENS, "0.2s")
         patient = replace(LIMITS, train_cpu_seconds=10)
-        trial = run_job(job, self.dataset, self.sandbox, PEAK, patient, pace=Steady())[0]  # type: ignore[arg-type]
+        trial = run_job(job, self.dataset, self.sandbox, PEAK, patient, pace=Pace(None))[0]
         return _told(trial, cheat) if trial.status is TrialStatus.OVER_BUDGET else None
 
     @cached_property
@@ -247,17 +248,6 @@ class Arena:
             "@WORKSPACE@": str(self.decoy),
             "@WEIGHTS@": repr(np.random.default_rng(1).normal(size=8000).tolist()),
         }
-
-
-class Steady:
-    """A machine whose pace never changes, for bills that need no correction."""
-
-    @contextmanager
-    def beside(self) -> Iterator[None]:
-        yield
-
-    def slowdown(self, since: float) -> float:
-        return 1.0
 
 
 @contextmanager

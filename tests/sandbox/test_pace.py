@@ -2,67 +2,73 @@
 
 from __future__ import annotations
 
-import math
-from types import SimpleNamespace
+import os
+import threading
+import time
+from dataclasses import replace
 
 import pytest
 
-from darwin.sandbox import Limits, pace
-from tests.tiny import tiny_files
+from darwin.sandbox import pace
+from darwin.sandbox.pace import Pace
+from darwin.sandbox.trials import run_trial
+from tests.tiny import job
+
+cores = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be chosen here")
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that stands until it is moved."""
-    now = [1000.0]
-    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    return now
+def test_nothing_is_slow_before_generation_0_is_measured():
+    machine = Pace(None)
+    assert machine.settle() is None
+    assert machine.slowdown([7.0]) == 1.0
+    assert Pace(0.35).quiet is None, "an earlier darwin timed something else"
 
 
-@pytest.fixture
-def machine(clock):
-    """A pace beside which a trial was timed."""
-    made = Timed()
-    with made.beside():
-        pass
-    yield made
-    made.close()
+def test_a_bill_is_divided_by_a_power_of_what_the_probes_grew_dearer_by():
+    machine = Pace(None)
+    for probes in ([0.001, 0.002], [0.003]):
+        machine.slowdown(probes)
+    assert machine.settle() == pytest.approx(0.002)
+    assert machine.slowdown([0.002, 0.006]) == pytest.approx(2.0**pace.EXPONENT)
+    assert machine.slowdown([0.001]) == pytest.approx(0.5**pace.EXPONENT)
+    assert machine.settle() == pytest.approx(0.002), "what later bills are compared with is found once"
 
 
-class Timed(pace.Pace):
-    """A pace whose samples cost what the test says."""
-
-    costs = 1.0
-
-    def __init__(self):
-        super().__init__(None, tiny_files(), None, Limits(), None)  # type: ignore[arg-type]
-
-    def sample(self):
-        self._samples.append((pace.time.monotonic(), self.costs))
-        return self.costs
+def test_a_machine_that_was_not_looked_at_is_not_slow():
+    assert Pace(0.001).slowdown([]) == 1.0
 
 
-def test_nothing_is_slow_before_generation_0_is_measured(clock, machine):
-    machine.costs = 7.0
-    assert machine.slowdown(clock[0]) == 1.0 and not machine._samples
+@cores
+def test_each_trial_has_a_core_of_its_own_and_one_too_many_has_none():
+    machine, mine = Pace(None), sorted(os.sched_getaffinity(0))
+    taken = [machine.core() for _ in range(len(mine) + 1)]
+    assert [one.__enter__() for one in taken] == [*mine, None]
+    taken[0].__exit__(None, None, None)
+    with machine.core() as again:
+        assert again == mine[0]
 
 
-def test_a_bill_is_divided_by_the_root_of_what_the_bases_steps_grew_dearer_by_and_never_raised(
-    clock, machine
-):
-    assert machine.settle(clock[0]) == 1.0
-    clock[0] += 10 * pace.RECENT_SECONDS
-    machine.costs = 1.44
-    assert math.isclose(machine.slowdown(clock[0]), 1.2)
-    clock[0] += 10 * pace.RECENT_SECONDS
-    machine.costs = 0.5
-    assert machine.slowdown(clock[0]) == 1.0
-    assert machine.settle(clock[0]) == 1.0, "what later bills are compared with is found once"
+@cores
+def test_probes_are_taken_on_the_core_and_nobody_else_moves_there():
+    before, machine = os.sched_getaffinity(0), Pace(None)
+    with machine.core() as core, machine.beside(core) as probes:
+        (watching,) = [one for one in threading.enumerate() if one.name == "pace"]
+        until = time.monotonic() + 60
+        while len(probes) < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert os.sched_getaffinity(watching.native_id) == {core}
+        assert os.sched_getaffinity(0) == before
+    assert len(probes) >= 3 and min(probes) > 0
+    assert not watching.is_alive()
 
 
-def test_a_few_dear_samples_do_not_make_a_machine_slow(clock, machine):
-    machine.settle(clock[0])
-    clock[0] += 10 * pace.RECENT_SECONDS
-    for machine.costs in (1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 5.0):
-        machine.sample()
-    assert machine.slowdown(clock[0]) == 1.0
+@cores
+def test_all_that_a_trial_starts_keeps_to_its_core(dataset, sandbox, limits):
+    """Without a clock it goes where it likes."""
+    said = ("# anchor: settings", "import os; raise SystemExit(f'on {sorted(os.sched_getaffinity(0))}')")
+    timed = replace(job(train=said), tokens=None, budget="0.5s")
+    first = min(os.sched_getaffinity(0))
+    trial = run_trial(timed, dataset, sandbox, 1e11, limits, pace=Pace(None))
+    assert f"on [{first}]" in trial.error
+    trial = run_trial(timed, dataset, sandbox, 1e11, limits)
+    assert f"on {sorted(os.sched_getaffinity(0))}" in trial.error
