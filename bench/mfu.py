@@ -14,6 +14,7 @@ from darwin.begin import ANCESTOR
 from darwin.lineage import read_genome
 from darwin.prepare import prepare
 from darwin.sandbox import Dataset, Job, Limits, ProcessSandbox, calibrate, evaluate
+from darwin.sandbox.pace import Pace
 
 LAYERS, WIDTH, HIDDEN, CONTEXT = 4, 128, 512, 64
 
@@ -25,16 +26,23 @@ def by_hand(vocab: int) -> float:
     return 3 * 2 * (weights + attention)
 
 
-def main(processes: int = 8, tokens: int = 30_000) -> None:
+def main(processes: int = 8, tokens: int = 120_000) -> None:
     dataset, sandbox, files = Dataset.load(prepare()), ProcessSandbox(), read_genome(ANCESTOR)
+    pace = Pace(None)
     peaks, found, flops = [], [], 0.0
-    for number in range(processes):
+    for number in range(processes + 1):
         peaks.append(calibrate(sandbox))
-        job = Job("base", files, 1, tokens, f"{tokens}tok")
-        ((_, trial),) = evaluate([job], dataset, sandbox, workers=1, peak_flops=peaks[0], limits=Limits())
+        how = {"workers": 1, "peak_flops": peaks[0], "limits": Limits(), "pace": pace}
+        ((_, trial),) = evaluate([Job("base", files, 1, tokens, "60s")], dataset, sandbox, **how)
+        if number == 0:  # what the others are held against, as generation 0 of a run
+            pace.settle()
+            continue
         found.append(trial.mfu)
         flops = trial.flops_per_token
-        print(f"process {number + 1}: MFU {trial.mfu:.4f}, peak {peaks[-1] / 1e9:.1f} GFLOP/s", flush=True)
+        print(
+            f"process {number}: MFU {trial.mfu:.4f}, slowdown {trial.slowdown:.3f}, peak {peaks[-1] / 1e9:.1f} GFLOP/s",
+            flush=True,
+        )
     sandbox.close()
     print(
         f"MFU {fmean(found):.4f}, relative sd {stdev(found) / fmean(found):.2%}; peak {stdev(peaks) / fmean(peaks):.2%}"
