@@ -1,10 +1,11 @@
-"""The pace of this machine: small products, timed on a trial's own core for as long as it runs.
+"""The pace of this machine: small products and sums, timed on a trial's own core for as long as it runs.
 
 CPU seconds are not worth the same at all times: a neighbour on the same core of the host, unseen from here, makes
 every step dearer by up to a third, for seconds or minutes. So a trial keeps to one core, and a thread of ours computes
-the same small products there, twenty times a second: their mean cost, against that of generation 0, says how dear
-the core was. Measured on two shared cores: 20 s of the base's steps took CPU seconds with a deviation of 2.2 to 3.4 %,
-of 0.7 to 1.2 % once divided by the ratio to the power of ``EXPONENT``; 16 trials of 11 s in a bad hour 7.0 and 2.1 %.
+the same small products and sums there, twenty times a second: their mean cost, against that of generation 0, to the
+power of ``EXPONENT``, says how dear the core was. Measured on two shared cores: 20 s of the base's steps took CPU seconds
+with a deviation of 2.2 to 3.4 %, of 0.7 to 1.2 % once divided by a power of the products alone; in a bad hour, 16 trials
+of 11 s each of the base and of a script a third as wide, 7.0 and 9.9 %, of about 2.6 % divided by products and sums.
 (The base's own steps as the probe did no better, at seven times the price.)
 """
 
@@ -21,16 +22,19 @@ from statistics import fmean
 import numpy as np
 
 PAUSE = 0.05
-"""Wall seconds between two probes: with 0.2 ms each they cost a 200th of the core."""
+"""Wall seconds between two probes: with 0.3 ms each they cost a 160th of the core."""
 
 PRODUCTS, WIDTH = 30, 48
-"""Products of a probe, of square matrices that stay in the core's first cache whatever ran there before."""
+"""Products of a probe, of square matrices that fit a core's first cache."""
+
+SUMS, LENGTH = 5, 1 << 16
+"""Sums of a probe, of vectors that fit its second one: the first finds there what the trial has left."""
 
 LONGEST = 0.01
 """CPU seconds that no probe takes: earlier workspaces have the price of other probes, which says nothing of these."""
 
-EXPONENT = 0.6
-"""What training suffers of what a probe suffers, in logs (fitted in 20 s pieces: 0.57 to 0.84 over two days)."""
+EXPONENT = 0.75
+"""What training suffers of what a probe suffers, in logs: three scripts at three times shared 0.6 to 0.9."""
 
 
 class Pace:
@@ -93,16 +97,20 @@ class Pace:
 def _watch(core: int, found: list[float], ended: threading.Event) -> None:
     """Probe a core until the event is set. It is this thread alone that moves there."""
     left = np.linspace(-1, 1, WIDTH * WIDTH, dtype=np.float32).reshape(WIDTH, WIDTH)
-    right, result = left.copy(), left.copy()
+    right, product = left.copy(), left.copy()
+    some = np.linspace(-1, 1, LENGTH, dtype=np.float32)
+    more, total = some.copy(), some.copy()
 
-    def products(count: int) -> None:
-        for _ in range(count):
-            np.dot(left, right, out=result)
+    def multiply(times: int) -> None:
+        for _ in range(times):
+            np.dot(left, right, out=product)
 
     with suppress(OSError):  # taken from us meanwhile: whoever asks then has no probes
         os.sched_setaffinity(0, {core})
         while not ended.wait(PAUSE):
-            products(PRODUCTS // 6)  # the caches are the trial's until then
+            multiply(PRODUCTS // 6)  # warms up, as the first cache is the trial's until then
             before = time.thread_time()
-            products(PRODUCTS)
+            multiply(PRODUCTS)
+            for _ in range(SUMS):
+                np.add(some, more, out=total)
             found.append(time.thread_time() - before)
