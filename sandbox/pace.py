@@ -3,10 +3,10 @@
 CPU seconds are not worth the same at all times: a neighbour on the same core of the host, unseen from here, makes
 every step dearer by up to a third, for seconds or minutes. So a trial keeps to one core, and a thread of ours computes
 the same small products and sums there, twenty times a second: their mean cost, against that of generation 0, to the
-power of ``EXPONENT``, says how dear the core was. Measured on two shared cores: 20 s of the base's steps took CPU seconds
-with a deviation of 2.2 to 3.4 %, of 0.7 to 1.2 % once divided by a power of the products alone; in a bad hour, 16 trials
-of 11 s each of the base and of a script a third as wide, 7.0 and 9.9 %, of about 2.6 % divided by products and sums.
-(The base's own steps as the probe did no better, at seven times the price.)
+power of ``EXPONENT``, says how dear the core was. Measured on two shared cores in a bad hour: equal trials of 11 s of
+three scripts took CPU seconds with deviations of 4.5, 8.8 and 4.9 %, of 3.7, 3.6 and 2.9 % once divided so. In a good
+one 20 s of the base's steps had 2.2 to 3.4 %, and 0.7 to 1.2 % divided by the products alone. (The base's own steps as
+the probe did no better, at five times the price.)
 """
 
 from __future__ import annotations
