@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from darwin.sandbox import Dataset, Job, Limits
+from darwin.sandbox.box import Sandbox
+from darwin.sandbox.pace import Pace
+from darwin.sandbox.trials import run_trial
 
 TINY = Path(__file__).parent / "sandbox/tiny"
 VOCAB = 24
@@ -78,3 +82,11 @@ def tiny_files(**changes: tuple[str, str] | str) -> dict[str, bytes]:
 
 def job(label: str = "tiny", *, seed: int = 1, salt: str = "", split: str = "val", **changes) -> Job:
     return Job(label, tiny_files(**changes), seed, TOKENS, "8ktok", split, salt)
+
+
+def cores_of(dataset: Dataset, sandbox: Sandbox, limits: Limits, pace: Pace | None) -> list[int]:
+    """The cores that a trial under a budget of time may run on, as its script sees it."""
+    says = ("# anchor: settings", "import os; raise SystemExit(str(sorted(os.sched_getaffinity(0))))")
+    timed = replace(job(train=says), tokens=None, budget="0.5s")
+    trial = run_trial(timed, dataset, sandbox, 1e11, limits, pace=pace)
+    return json.loads(trial.error.splitlines()[-1])

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from darwin.sandbox import engine
+from darwin.sandbox.pace import Pace
+from tests.tiny import cores_of
 
 SECRET = "sk-of-the-caller-9f86d081884c7d65"
 OPTIONS = ["-g", "2", "--population", "2", "--budget", "2ktok", "--text", "text.txt", "--approve", "auto"]
@@ -129,3 +131,8 @@ def test_no_secret_is_in_a_container_a_process_list_a_record_a_note_or_a_commit(
 
 def test_nothing_is_left_of_it(client, runs):
     assert not [one for one in engine.containers(client) if one.workspace == "docker"]
+
+
+def test_all_that_a_trial_in_a_container_starts_keeps_to_its_core(dataset, shared, limits):
+    mine = sorted(os.sched_getaffinity(0))
+    assert cores_of(dataset, shared, limits, Pace(None)) == mine[:1]

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
 from darwin.sandbox import pace
 from darwin.sandbox.pace import Pace
-from darwin.sandbox.trials import run_trial
-from tests.tiny import job
+from tests.tiny import cores_of
 
 cores = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be chosen here")
 
@@ -65,10 +63,6 @@ def test_probes_are_taken_on_the_core_and_nobody_else_moves_there():
 @cores
 def test_all_that_a_trial_starts_keeps_to_its_core(dataset, sandbox, limits):
     """Without a clock it goes where it likes."""
-    said = ("# anchor: settings", "import os; raise SystemExit(f'on {sorted(os.sched_getaffinity(0))}')")
-    timed = replace(job(train=said), tokens=None, budget="0.5s")
-    first = min(os.sched_getaffinity(0))
-    trial = run_trial(timed, dataset, sandbox, 1e11, limits, pace=Pace(None))
-    assert f"on [{first}]" in trial.error
-    trial = run_trial(timed, dataset, sandbox, 1e11, limits)
-    assert f"on {sorted(os.sched_getaffinity(0))}" in trial.error
+    mine = sorted(os.sched_getaffinity(0))
+    assert cores_of(dataset, sandbox, limits, Pace(None)) == mine[:1]
+    assert cores_of(dataset, sandbox, limits, None) == mine
