@@ -33,19 +33,16 @@ def effects(folder: Path) -> tuple[str, float, float] | None:
         copy = Path(shutil.copytree(folder, Path(place, "w"), symlinks=True))
         with locked(copy):
             evolution = begin(open_workspace(copy), Screen(Console(quiet=True)), interactive=False)
-            try:
-                champion = evolution.memory.individuals.get(evolution.run.champion or "")
-                if champion is None or champion.verdict is None:
-                    return None
-                pair = champion.id, champion.verdict.against
-                seeds = evolution.seeds("closing", SEEDS)
-                people = evolution.memory.individuals
-                measure(evolution, [Wanted(people[i], seed) for seed in seeds for i in pair])
-                mine, theirs = (people[i] for i in pair)
-                found = verdicts.paired(mine, theirs, seeds, "val", evolution.run.budget)
-                return champion.id, champion.verdict.effect, fmean(p.mine - p.theirs for p in found)
-            finally:
-                evolution.close()
+            champion = evolution.memory.individuals.get(evolution.run.champion or "")
+            if champion is None or champion.verdict is None:
+                return None
+            pair = champion.id, champion.verdict.against
+            seeds = evolution.seeds("closing", SEEDS)
+            people = evolution.memory.individuals
+            measure(evolution, [Wanted(people[i], seed) for seed in seeds for i in pair])
+            mine, theirs = (people[i] for i in pair)
+            found = verdicts.paired(mine, theirs, seeds, "val", evolution.run.budget)
+            return champion.id, champion.verdict.effect, fmean(p.mine - p.theirs for p in found)
 
 
 def main(folders: list[str]) -> None:

@@ -15,14 +15,18 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from statistics import fmean
 
 import numpy as np
+import psutil
 
 PAUSE = 0.05
 """Wall seconds between two probes: with 0.3 ms each they cost a 160th of the core."""
+
+LOOK = 0.1
+"""Wall seconds for which all cores are looked at before one is chosen."""
 
 PRODUCTS, WIDTH = 30, 48
 """Products of a probe, of square matrices that fit a core's first cache."""
@@ -46,21 +50,22 @@ class Pace:
 
     def __init__(self, quiet: float | None) -> None:
         self.quiet = quiet if quiet is not None and quiet < LONGEST else None
-        self._free = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self._free: set[int] = set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set()
         self._first: list[float] = []  # probes of generation 0
         self._lock = threading.Lock()
 
     @contextmanager
     def core(self) -> Iterator[int | None]:
-        """A core for as long as the block runs; None where none is free."""
+        """The calmest core that is free, for as long as the block runs; None where none is."""
         with self._lock:
-            core = self._free.pop(0) if self._free else None
+            core = _calmest(self._free)
+            self._free -= {core}
         try:
             yield core
         finally:
             if core is not None:
                 with self._lock:
-                    self._free = sorted([*self._free, core])
+                    self._free.add(core)
 
     @contextmanager
     def beside(self, core: int | None) -> Iterator[list[float]]:
@@ -92,6 +97,12 @@ class Pace:
         if self.quiet is None and self._first:
             self.quiet = fmean(self._first)
         return self.quiet
+
+
+def _calmest(cores: Iterable[int]) -> int | None:
+    """The core with the least to do: another darwin on this machine keeps to cores of its own."""
+    busy = dict(enumerate(psutil.cpu_percent(LOOK, percpu=True)))
+    return min(cores, key=lambda core: (busy.get(core, 0.0), core), default=None)
 
 
 def _watch(core: int, found: list[float], ended: threading.Event) -> None:

@@ -57,7 +57,7 @@ class Server:
     def _put(self, header: dict[str, Any], size: int) -> None:
         """The genome's files: ``files`` is {name: size}, the payload their bytes one after another. ``core`` is where
         this server and what it forks run from now on, or None."""
-        if header["core"] is not None:
+        if header.get("core") is not None:
             with contextlib.suppress(OSError):  # this box may not use it: then it is no faster for it
                 os.sched_setaffinity(0, {header["core"]})
         payload = bytes(self._channel.payload(size))

@@ -134,5 +134,5 @@ def test_nothing_is_left_of_it(client, runs):
 
 
 def test_all_that_a_trial_in_a_container_starts_keeps_to_its_core(dataset, shared, limits):
-    mine = sorted(os.sched_getaffinity(0))
-    assert cores_of(dataset, shared, limits, Pace(None)) == mine[:1]
+    (core,) = cores_of(dataset, shared, limits, Pace(None))
+    assert core in os.sched_getaffinity(0)

@@ -81,10 +81,6 @@ def models(
                 (place / "agents.toml").unlink()
                 place.rmdir()
             wiring = {"gateway": gateway, "confinement": plain(gateway)}
-            evolution = start(place, data, screen, wiring, agents_file, **options)
-            try:
-                yield Run(evolution, words)
-            finally:
-                evolution.close()
+            yield Run(start(place, data, screen, wiring, agents_file, **options), words)
 
     return opened

@@ -85,7 +85,6 @@ def test_a_repository_in_a_style_of_its_own_is_adopted_evolves_and_its_patch_app
 
     evolution = start(tmp_path / "evolution", Path(opened.config.data), budget="4ktok", agents="rules:4")
     evolve(evolution, 2)
-    evolution.close()
     memory, lineage = evolution.memory, evolution.workspace.lineage
     children = [i for i in memory.individuals.values() if i.author and i.status == "trained"]
     assert children and all(i.settings or i.parents[1:] for i in children)
