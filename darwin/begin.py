@@ -256,7 +256,7 @@ def begin(
         with events.step("calibrate"):
             peak = calibrate(sandbox, device=config.device)
         first = events.followed(partial(trials, peak_flops=peak, limits=Limits()))
-        _measure_base(workspace, dataset, first, peak, screen)
+        _measure_base(workspace, dataset, first, peak, pace, screen)
         curves.keep(base.id, config.budget, config.seed * 1000 + SEEDS["selection"])
     run = memory.run
     refuse_edited(run, config, workspace.folder)
@@ -309,7 +309,6 @@ def begin(
         if interactive and config.approve == "ask"
         else None,
         elsewhere=confinement.cpu_seconds,
-        settle=pace.settle,
         events=events,
         conditions=conditions,
         packages=lambda: packages.digest(memory.requests),
@@ -345,7 +344,7 @@ def reviewer(config: Config) -> Reviewer:
 
 
 def _measure_base(
-    workspace: Workspace, dataset: Dataset, evaluate: Evaluate, peak: float, screen: Screen
+    workspace: Workspace, dataset: Dataset, evaluate: Evaluate, peak: float, pace: Pace, screen: Screen
 ) -> None:
     config, memory = workspace.config, workspace.memory
     base = memory.resolve("base")
@@ -380,6 +379,7 @@ def _measure_base(
         dataset_name=dataset.name,
         torch=version("torch"),
         peak_flops=peak,
+        pace=pace.settle(),
         population=population,
         main=base.commit,
         incumbent=base.id,

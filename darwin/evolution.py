@@ -65,8 +65,6 @@ class Evolution:
     """Called before the desk takes the terminal in the run's own thread."""
     elsewhere: Callable[[], float] = lambda: 0.0
     """CPU seconds so far of what is no child of this process: containers."""
-    settle: Callable[[], float | None] = lambda: None
-    """Ends the time whose pace later bills are compared with (see ``sandbox.pace``), and says what it was."""
     smoke: Smoke | None = None
     gateway: Gateway | None = None
     """The way to models; None where no agent asks one."""

@@ -27,8 +27,6 @@ def measure_noise(evolution: Evolution) -> None:
     evolution.screen.say(f"Measuring luck: {evolution.base.id} on {SEEDS} seeds.")
     timed = Budget.parse(run.budget).unit is Unit.SECONDS
     measure(evolution, [Wanted(evolution.base, seed) for seed in seeds])
-    if timed and run.device == "cpu":
-        memory.record(evolution.advanced(pace=evolution.settle()))
     slope = _per_log_time(evolution) if timed else 0.0
     trials = [verdicts.find(evolution.base.trials, seed, "val", run.budget) for seed in seeds]
     known = [t for t in trials if t is not None and t.status is TrialStatus.OK]

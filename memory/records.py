@@ -419,7 +419,8 @@ class Run(Record):
     peak_flops: float = Field(description="FLOP/s, calibrated (CPU) or tabled (GPU): the denominator of MFU")
     pace: float | None = Field(
         default=None,
-        description="CPU seconds of a probe of the machine (sandbox/pace.py) in generation 0; None: no time budget",
+        description="CPU seconds of a probe of the machine (sandbox/pace.py) beside the base's first trial; "
+        "None: no time budget",
     )
     noise: Noise | None = None
     verdicts: int = Field(default=0, description="verdicts found so far: error is spent over them")

@@ -1,12 +1,12 @@
 """The pace of this machine: small products and sums, timed on a trial's own core for as long as it runs.
 
 CPU seconds are not worth the same at all times: a neighbour on the same core of the host, unseen from here, makes
-every step dearer by up to a third, for seconds or minutes. So a trial keeps to one core, and a thread of ours computes
-the same small products and sums there, twenty times a second: their mean cost, against that of generation 0, to the
-power of ``EXPONENT``, says how dear the core was. Measured on two shared cores in a bad hour: equal trials of 11 s of
-three scripts took CPU seconds with deviations of 4.5, 8.8 and 4.9 %, of 3.7, 3.6 and 2.9 % once divided so. In a good
-one 20 s of the base's steps had 2.2 to 3.4 %, and 0.7 to 1.2 % divided by the products alone. (The base's own steps as
-the probe did no better, at five times the price.)
+every step dearer by up to a third, for seconds or minutes. So a trial keeps to one core, and a thread of ours
+computes the same small products and sums there, twenty times a second: their mean cost, against that beside the
+base's first trial, to the power of ``EXPONENT``, says how dear the core was. Measured on two shared cores in a bad
+hour: equal trials of 11 s of three scripts took CPU seconds with deviations of 4.5, 8.8 and 4.9 %, of 3.7, 3.6 and
+2.9 % once divided so. In a good one 20 s of the base's steps had 2.2 to 3.4 %, and 0.7 to 1.2 % divided by the
+products alone. (The base's own steps as the probe did no better, at five times the price.)
 """
 
 from __future__ import annotations
@@ -44,21 +44,22 @@ EXPONENT = 0.75
 class Pace:
     """Gives trials a core each, and says how dear it was. Thread-safe.
 
-    ``quiet`` is the mean CPU seconds of a probe in generation 0; until it is known (None), nothing is slow. Where
-    cores cannot be chosen (not on Linux), or there are more trials than cores, nothing is slow either.
+    ``quiet`` is the mean CPU seconds of a probe beside the base's first trial, whose bill is right by that; until
+    it is known (None), nothing is slow. Where cores cannot be chosen (not on Linux), or there are more trials than
+    cores, nothing is slow either.
     """
 
     def __init__(self, quiet: float | None) -> None:
         self.quiet = quiet if quiet is not None and quiet < LONGEST else None
         self._free: set[int] = set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set()
-        self._first: list[float] = []  # probes of generation 0
+        self._last: list[float] = []  # probes of the last run, until ``quiet`` is known
         self._lock = threading.Lock()
 
     @contextmanager
     def core(self) -> Iterator[int | None]:
         """The calmest core that is free, for as long as the block runs; None where none is."""
         with self._lock:
-            core = _calmest(self._free)
+            core = _calmest(self._free) if self._free else None
             self._free -= {core}
         try:
             yield core
@@ -84,25 +85,24 @@ class Pace:
             thread.join()
 
     def slowdown(self, probes: Sequence[float]) -> float:
-        """By how much a trial's steps were dearer than in generation 0 while these probes were taken."""
+        """By how much a run's steps were dearer than the base's at first while these probes were taken."""
         if self.quiet is None:
-            with self._lock:
-                self._first += probes
+            self._last = list(probes)
         if self.quiet is None or not probes:
             return 1.0
         return math.pow(fmean(probes) / self.quiet, EXPONENT)
 
     def settle(self) -> float | None:
-        """``quiet``; where it is not known yet, from all probes so far. None where no trial was timed yet."""
-        if self.quiet is None and self._first:
-            self.quiet = fmean(self._first)
+        """``quiet``; where it is not known yet, as it was beside the last run. None where none was timed yet."""
+        if self.quiet is None and self._last:
+            self.quiet = fmean(self._last)
         return self.quiet
 
 
-def _calmest(cores: Iterable[int]) -> int | None:
+def _calmest(cores: Iterable[int]) -> int:
     """The core with the least to do: another darwin on this machine keeps to cores of its own."""
     busy = dict(enumerate(psutil.cpu_percent(LOOK, percpu=True)))
-    return min(cores, key=lambda core: (busy.get(core, 0.0), core), default=None)
+    return min(cores, key=lambda core: (busy.get(core, 0.0), core))
 
 
 def _watch(core: int, found: list[float], ended: threading.Event) -> None:

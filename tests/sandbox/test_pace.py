@@ -15,7 +15,7 @@ from tests.tiny import cores_of
 cores = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be chosen here")
 
 
-def test_nothing_is_slow_before_generation_0_is_measured():
+def test_nothing_is_slow_before_the_base_is_measured():
     machine = Pace(None)
     assert machine.settle() is None
     assert machine.slowdown([7.0]) == 1.0
@@ -24,7 +24,7 @@ def test_nothing_is_slow_before_generation_0_is_measured():
 
 def test_a_bill_is_divided_by_a_power_of_what_the_probes_grew_dearer_by():
     machine = Pace(None)
-    for probes in ([0.001, 0.002], [0.003]):
+    for probes in ([0.005], [0.001, 0.003]):  # a rehearsal, and the run that is billed
         machine.slowdown(probes)
     assert machine.settle() == pytest.approx(0.002)
     assert machine.slowdown([0.002, 0.006]) == pytest.approx(2.0**pace.EXPONENT)
