@@ -41,6 +41,11 @@ EXPONENT = 0.75
 """What training suffers of what a probe suffers, in logs: three scripts at three times shared 0.6 to 0.9."""
 
 
+def cores() -> list[int]:
+    """The cores that this process may use; none where they cannot be chosen (not on Linux)."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 class Pace:
     """Gives trials a core each, and says how dear it was. Thread-safe.
 
@@ -51,7 +56,7 @@ class Pace:
 
     def __init__(self, quiet: float | None) -> None:
         self.quiet = quiet if quiet is not None and quiet < LONGEST else None
-        self._free: set[int] = set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set()
+        self._free = set(cores())
         self._last: list[float] = []  # probes of the last run, until ``quiet`` is known
         self._lock = threading.Lock()
 

@@ -57,9 +57,7 @@ class Server:
     def _put(self, header: dict[str, Any], size: int) -> None:
         """The genome's files: ``files`` is {name: size}, the payload their bytes one after another. ``core`` is where
         this server and what it forks run from now on, or None."""
-        if header.get("core") is not None:
-            with contextlib.suppress(OSError):  # this box may not use it: then it is no faster for it
-                os.sched_setaffinity(0, {header["core"]})
+        _keep_to(header.get("core"))
         payload = bytes(self._channel.payload(size))
         self._files, self._checkpoint, at = {}, None, 0
         for name, length in header["files"].items():
@@ -109,6 +107,7 @@ class Server:
         self._reply(self._run(work, header))
 
     def _calibrate(self, header: dict[str, Any], size: int) -> None:
+        _keep_to(header.get("core"))
         self._prepare()
         work = phase.Work(
             lambda request, answer: candidate.calibrate(answer, header.get("device", "cpu")), self._genome
@@ -157,6 +156,13 @@ class Server:
         _empty_own_log()
         for folder in self._folders:
             folder.mkdir(mode=0o700)
+
+
+def _keep_to(core: int | None) -> None:
+    """Run this server, and all it forks from now on, on one core."""
+    if core is not None:
+        with contextlib.suppress(OSError):  # this box may not use it: then it is no faster for it
+            os.sched_setaffinity(0, {core})
 
 
 def _remove_attributes(folder: Path) -> None:
