@@ -70,7 +70,6 @@ def test_a_package_that_was_missing_is_granted_locked_and_used(
     with confined(opened.config, folder, Screen().say) as confinement:
         real = begin(opened, Screen(), interactive=False, confinement=confinement)
         ((_, trial),) = real.evaluate([Job("x", files, 1, 1536, "1536tok")])
-        real.close()
     assert (trial.status, trial.error) == (TrialStatus.OK, None)
     assert trial.packages is not None and len(trial.packages) == 16
 
