@@ -261,6 +261,13 @@ DATA = {
 }
 
 
+def goes_on(folder: Path, text: Path, whole: dict[str, str]) -> None:
+    """The run is ended, and comes to the same as one that nobody disturbed."""
+    code, said = run(folder, text, GENERATIONS)
+    assert code == 0, said
+    assert story(folder) == whole
+
+
 @pytest.mark.parametrize("kind", few(DATA, "train.bin truncated", "meta.json missing"))
 def test_damaged_data_are_named_and_the_run_goes_on_once_they_are_back(on_own_data, whole, text, kind):
     """They are no record: git has none of them, so that they are not rebuilt, and nothing is trained on others."""
@@ -271,9 +278,7 @@ def test_damaged_data_are_named_and_the_run_goes_on_once_they_are_back(on_own_da
     assert code == 2 and words.format(data=data) in said.splitlines()[-1], said
     assert story(folder) == before
     shutil.copy(text / name, data / name)
-    code, said = run(folder, text, GENERATIONS)
-    assert code == 0, said
-    assert story(folder) == whole
+    goes_on(folder, text, whole)
 
 
 def test_settings_of_another_evolution_are_refused_and_left_as_they_are(half, text, tmp_path):
@@ -366,9 +371,7 @@ def test_a_workspace_moved_or_copied_goes_on_where_it_was(half, whole, text, tmp
     shutil.copytree(half, tmp_path / "x")
     (tmp_path / "x").rename(two)
     for folder in (one, two):
-        code, said = run(folder, text, GENERATIONS)
-        assert code == 0, said
-        assert story(folder) == whole
+        goes_on(folder, text, whole)
 
 
 def test_two_runs_in_one_workspace_are_one_too_many(half, text, tmp_path):
