@@ -21,7 +21,7 @@ STARTING = 2.5
 """CPU seconds of a trial beside training and judging: importing torch, the smoke run, counting FLOPs."""
 
 REHEARSED = 0.16
-"""Share of a time budget that finding the tokens takes: the rehearsal, and the base's steps beside it."""
+"""Share of a time budget that finding the tokens takes: the rehearsal, and the short run before it."""
 
 CORRECTED = 0.3
 """Share of children, under a time budget, that are trained a second time because their bill was off; an estimate."""

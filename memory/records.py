@@ -77,7 +77,7 @@ class Trial(Record):
     )
     slowdown: float | None = Field(
         default=None,
-        description="how much dearer steps were than in generation 0, by the base's; None: not measured",
+        description="how much dearer its core was than beside the base's first trial; None: not measured",
     )
     judge_seconds: float | None = Field(default=None, description="CPU seconds of judging its split")
     cpu_seconds: float | None = Field(default=None, description="CPU seconds of all the trial's phases")
