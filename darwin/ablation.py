@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
-from darwin import verdicts
+from darwin import closing, verdicts
 from darwin.agents import edits, fingerprint
 from darwin.agents.errors import EditError
 from darwin.agents.knowledge import techniques
@@ -30,11 +30,8 @@ PAIRS = 2
 """Seeds on which the individual meets each script that lacks something."""
 
 MOST, CHILDREN_EACH = 3, 24
-"""Techniques that a run tries its champion without, at the larger budget, and how many children it has for each: so
-many cost about what the two trials of a technique cost."""
-
-LONG_PAIRS = 1
-"""Seeds for that: what is within the luck of one, 1 % of perplexity, may go or stay."""
+"""Techniques that a run tries its champion without, at the larger budget, and how many children it has for each: a
+twentieth of what a technique's trials cost."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +91,12 @@ def ablate(
     individual: Individual,
     ideas: Sequence[tuple[str, Estimate]],
     times: int = 1,
-    pairs: int = PAIRS,
+    seeds: tuple[int, ...] = (),
 ) -> Ablation:
-    """Train an individual with and without each idea on the same ``pairs`` seeds, at ``times`` the run's budget."""
+    """Train an individual with and without each idea on the same seeds (``PAIRS`` of an ablation's own, unless given),
+    at ``times`` the run's budget."""
     memory, budget = evolution.memory, budget_of(evolution.run.budget, times)
-    seeds = evolution.seeds("ablation", pairs)
+    seeds = seeds or evolution.seeds("ablation", PAIRS)
     lacking = {idea: without(evolution, individual, (idea,)) for idea, _ in ideas}
     known = [i for i in lacking.values() if i is not None]
     measure(evolution, [Wanted(i, evolution.seeds("selection", 1)[0]) for i in known])
@@ -107,7 +105,9 @@ def ablate(
     if works and times == 1:
         rivals[evolution.base.id] = evolution.base
     measure(evolution, [Wanted(i, seed, times=times) for seed in seeds for i in rivals.values()])
-    parts = [_part(evolution, individual, idea, expected, lacking[idea], budget) for idea, expected in ideas]
+    parts = [
+        _part(evolution, individual, idea, expected, lacking[idea], seeds, budget) for idea, expected in ideas
+    ]
     whole = verdicts.paired(memory.individuals[individual.id], evolution.base, seeds, "val", budget)
     return Ablation(
         individual=individual.id,
@@ -124,11 +124,12 @@ def _part(
     idea: str,
     expected: Estimate,
     lacking: Individual | None,
+    seeds: tuple[int, ...],
     budget: str,
 ) -> Part:
     if lacking is None:
         return Part(idea, expected, note="cannot be taken out alone: other changes stand on its lines")
-    memory, seeds = evolution.memory, evolution.seeds("ablation", PAIRS)  # those that were run
+    memory = evolution.memory
     mine, theirs = memory.individuals[individual.id], memory.individuals[lacking.id]
     pairs = verdicts.paired(mine, theirs, seeds, "val", budget)
     if not pairs:
@@ -157,7 +158,9 @@ def most(children: int) -> int:
 def thinner(evolution: Evolution, champion: Individual) -> Individual | None:
     """The champion without those of its doubtful techniques that do not pay at the larger budget; None if all do.
 
-    In doubt is what is not known to help there, or known not to; of those, what helps most at the run's budget.
+    In doubt is what is not known to help there, or known not to; of those, what helps most at the run's budget. Each
+    script that lacks one meets the champion on the first seed of the champion's check: one run in place of two. A
+    technique goes where the champion is ahead without it by more than the luck of a pair.
     """
     doubtful = _doubtful(evolution, champion)
     if not doubtful:
@@ -165,8 +168,10 @@ def thinner(evolution: Evolution, champion: Individual) -> Individual | None:
     names = ", ".join(name_of(idea) for idea, _ in doubtful)
     budget = budget_of(evolution.run.budget, LARGER)
     evolution.screen.say(f"{champion.id:14} is tried without {names} at {budget}: does it last?", "bold")
-    parts = ablate(evolution, champion, doubtful, LARGER, LONG_PAIRS).parts
-    useless = [p.idea for p in parts if p.effect is not None and p.effect >= 0]
+    seeds = closing.larger_seeds(evolution, champion)[:1]
+    parts = ablate(evolution, champion, doubtful, LARGER, seeds).parts
+    luck = verdicts.LEADS * verdicts.spread(evolution.run, evolution.memory.individuals).deviation
+    useless = [p.idea for p in parts if p.effect is not None and p.effect > luck]
     for part in parts:
         worth = "cannot be told" if part.effect is None else f"{100 * math.expm1(part.effect):+.1f} %"
         evolution.screen.say(f"{champion.id:14} {name_of(part.idea)}: {worth} at {budget}")

@@ -2,7 +2,8 @@
 
 The runs at the larger budget are trained once and judged twice: on the validation split for the check that the gate
 shows, on the test split for the comparison. The check chooses nobody, so the test numbers of those runs are as fresh as
-if they had been trained again, at half the price; they are not a second, independent confirmation of the check.
+if they had been trained again, at half the price; they are not a second, independent confirmation of the check. An
+ablation meets the champion on the first of those seeds; a champion that comes of one is checked on later ones.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def check(evolution: Evolution) -> None:
     memory, run = evolution.memory, evolution.run
     if run.champion is None or memory.individuals[run.champion].larger is not None:
         return
-    seeds = evolution.seeds("larger", LARGER_SEEDS)
     base, champion = evolution.base, memory.individuals[run.champion]
+    seeds = larger_seeds(evolution, champion)
     budget = budget_of(run.budget, LARGER)
     evolution.screen.say(f"{champion.id:14} meets {base.id} at {budget}, {len(seeds)} fresh seeds.")
     measure(evolution, [Wanted(i, seed, ("val", "test"), LARGER) for seed in seeds for i in (base, champion)])
@@ -79,7 +80,7 @@ def compare(evolution: Evolution) -> Comparison | None:
     measure(evolution, [Wanted(i, seed, ("test",)) for seed in seeds for i in rivals])
     rows = [_row(evolution, base.id, champion.id, run.budget, seeds)]
     if run.champion is not None:
-        larger = evolution.seeds("larger", LARGER_SEEDS)
+        larger = larger_seeds(evolution, champion)
         if incumbent.id not in (base.id, champion.id):  # those two were trained there for the check
             measure(evolution, [Wanted(incumbent, seed, ("val", "test"), LARGER) for seed in larger])
         rows.append(_row(evolution, base.id, champion.id, budget_of(run.budget, LARGER), larger))
@@ -97,6 +98,12 @@ def compare(evolution: Evolution) -> Comparison | None:
         )
     memory.record(evolution.advanced(comparison=comparison, test_uses=_uses(evolution)))
     return comparison
+
+
+def larger_seeds(evolution: Evolution, champion: Individual) -> tuple[int, ...]:
+    """The seeds of a champion's runs at the larger budget, none of which chose it: an ablation was on the first."""
+    seeds = evolution.seeds("larger", 1 + LARGER_SEEDS)
+    return seeds[1:] if champion.operator == "ablation" else seeds[:-1]
 
 
 def fades(rows: Sequence[ComparisonRow]) -> bool | None:

@@ -76,8 +76,9 @@ def evolve(evolution: Evolution, target: int) -> Comparison | None:
         memory.record(evolution.advanced(generation=generation))
         memory.project_derived()
         tidy(evolution)
-    thin(evolution)
     closing.check(evolution)
+    thin(evolution)
+    closing.check(evolution)  # of a champion that is a thinner one now
     review(evolution)
     comparison = closing.compare(evolution)
     ask(evolution)

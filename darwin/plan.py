@@ -59,12 +59,12 @@ def make(evolution: Evolution, target: int) -> Plan:
     taken = sum(len(i.verdict.seeds) for i in evolution.memory.judged.values() if i.verdict)
     most = max(0, 2 + target * len(run.population) // 4 - taken)
     rivals = closing_rivals(evolution)
-    larger = rivals * closing.LARGER_SEEDS * (LARGER * training + 2 * judging + STARTING)
+    one_larger = LARGER * training + 2 * judging + STARTING
+    larger = rivals * closing.LARGER_SEEDS * one_larger
     if Strategy.of(run).ablation:
+        # A thinner champion, if one comes of it, is checked anew, on one seed more.
         doubted = ablation.most(target * len(run.population))
-        larger += (
-            ablation.LONG_PAIRS * (1 + doubted) * (LARGER * training + judging + STARTING) + doubted * trial
-        )
+        larger += doubted * (one_larger + trial) + (closing.LARGER_SEEDS + 1) * one_larger
     return Plan(
         children,
         most,
@@ -119,6 +119,8 @@ def spent(run: Run, individuals: Mapping[str, Individual]) -> dict[str, float]:
             name = _PURPOSES.get(purpose(trial), purpose(trial))
             if individual.id == base and (trial.seed in luck or name == "children"):
                 name = "luck"
+            if individual.operator == "ablation" and name in ("children", "larger budget"):
+                name = "ablation"
             found[name] += trial.cpu_seconds or 0.0
     return found
 

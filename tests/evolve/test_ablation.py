@@ -113,8 +113,8 @@ def test_the_table_adds_up_and_goes_by_doubt(crossed):
     assert sum(len(i.trials) for i in crossed.memory.individuals.values()) == trials  # nothing is run twice
 
 
-def test_what_does_not_last_is_taken_out_of_the_champion(data, tmp_path, monkeypatch):
-    """Every line of rotary positions wins short trials in this laboratory, and loses long ones."""
+def flatter_rotary(monkeypatch, long: float) -> None:
+    """Every line of rotary positions wins short trials in this laboratory, and changes long ones by ``long`` nats."""
     marks = [
         e.replace.strip().encode().splitlines()[-1] for e in EDITS["rotary-positions"] if e.file == "model.py"
     ]
@@ -125,9 +125,13 @@ def test_what_does_not_last_is_taken_out_of_the_champion(data, tmp_path, monkeyp
     def flattered(job, split="val"):
         found = plain(job, split)
         there = any(mark in job.files["model.py"].splitlines() for mark in marks if mark)
-        return found + there * (0.1 if job.times > 1 else -0.4)
+        return found + there * (long if job.times > 1 else -0.4)
 
     monkeypatch.setattr(laboratory, "loss_of", flattered)
+
+
+def test_what_does_not_last_is_taken_out_of_the_champion(data, tmp_path, monkeypatch):
+    flatter_rotary(monkeypatch, 0.1)
     evolution = start(tmp_path / "w", data, agents="rules:4", budget="20s", approve="defer", seed=4)
     evolve(evolution, 2)
     people, run = evolution.memory.individuals, evolution.run
@@ -138,6 +142,25 @@ def test_what_does_not_last_is_taken_out_of_the_champion(data, tmp_path, monkeyp
     assert thinned.verdict is not None and thinned.verdict.outcome is Outcome.BETTER
     assert thinned.id in run.population.values() and thinned.parents[0] not in run.population.values()
     assert run.comparison.champion == run.champion and run.ablated == run.champion
+    chosen_on, *fresh = evolution.seeds("larger", 3)
+    assert thinned.larger.seeds == run.comparison.rows[1].seeds == tuple(fresh)
+    assert people[thinned.parents[0]].larger.seeds[0] == chosen_on
+
+
+def test_what_lasts_stays_and_that_costs_one_run_at_the_larger_budget(data, tmp_path, monkeypatch):
+    flatter_rotary(monkeypatch, -0.1)
+    evolution = start(tmp_path / "w", data, agents="rules:4", budget="20s", approve="defer", seed=4)
+    evolve(evolution, 2)
+    people, run = evolution.memory.individuals, evolution.run
+    champion, seeds = people[run.champion], evolution.seeds("larger", 2)
+    assert run.ablated == champion.id and champion.larger.seeds == run.comparison.rows[1].seeds == seeds
+    (lacking,) = [i for i in people.values() if i.operator == "ablation"]
+    assert lacking.without == ("technique:rotary-positions",)
+    long = {(i.id, t.seed) for i in people.values() for t in i.trials if t.budget == "120s"}
+    assert long == {
+        (lacking.id, seeds[0]),
+        *((i, seed) for i in ("g000-base", champion.id) for seed in seeds),
+    }
 
 
 def test_a_crossing_has_two_parents_in_git_and_what_both_have(crossed):
