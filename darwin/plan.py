@@ -20,11 +20,9 @@ BYTES_PER_CHILD, PACKED_PER_CHILD = 160_000, 20_000
 STARTING = 2.5
 """CPU seconds of a trial beside training and judging: importing torch, the smoke run, counting FLOPs."""
 
-REHEARSED = 0.16
-"""Share of a time budget that finding the tokens takes: the rehearsal, and the short run before it."""
-
-CORRECTED = 0.3
-"""Share of children, under a time budget, that are trained a second time because their bill was off; an estimate."""
+CORRECTED = 0.4
+"""Share of a time budget that a child's further training takes: runs that were stopped on their way, and second ones
+because a bill was off; an estimate."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def make(evolution: Evolution, target: int) -> Plan:
     judging = fmean(t.judge_seconds or 0.0 for t in trials) if trials else 0.0
     trial = training + judging + STARTING
     timed = Budget.parse(run.budget).unit is Unit.SECONDS
-    child = trial + (training * (CORRECTED + REHEARSED) if timed else 0.0)
+    child = trial + (training * CORRECTED if timed else 0.0)
     if run.search != "greedy" and (short := screening.short(run.budget)) is not None:
         child = child / 2 + training * Budget.parse(short).amount / Budget.parse(run.budget).amount + STARTING
     children = target * len(run.population) - run.settled

@@ -1,12 +1,11 @@
 """Budgets: what a trial may spend on training, and how many tokens that buys.
 
 A budget in tokens needs no timing, one in FLOPs only the model's own count. One in seconds is found by
-``trials.py``: a rehearsal guesses, the bill decides, and one correction follows where they differ.
+``training.py``: the parent's tokens or a rehearsal's guess are tried, the bill decides, and one correction follows.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,12 +22,11 @@ FAR_OVER = 0.25
 """Share over a time budget (and a second) at which a run on tokens found earlier does not count: bills of equal work
 vary by 5 %, so this is no accident. For what is less a verdict charges."""
 
-ALIKE = 0.10
-"""Share by which a rehearsal's guess may differ from what the parent's tokens were for both to count: half of all
-children train as fast as their parent within 4 %, and one rehearsal tells no more than that."""
-
 LARGER = 6
 """How many times the budget a champion is checked at: short trials flatter head starts."""
+
+Point = tuple[int, float]
+"""Tokens trained on, and the seconds billed for them."""
 
 _SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 _FORM = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGTP]?)(tok|FLOP|s|)")
@@ -87,20 +85,13 @@ def tokens_for_flops(budget: Budget, flops_per_token: float) -> int:
     return max(1, int(budget.amount / flops_per_token))
 
 
-def guess(seconds: float, points: tuple[tuple[int, float], tuple[int, float]]) -> int:
-    """Tokens that ``seconds`` buy by the line through two (tokens, billed seconds) points.
+def guess(seconds: float, points: tuple[Point, Point]) -> int:
+    """Tokens that ``seconds`` buy by the line through two points.
 
     It is kept within an eighth and 16 times the larger point's proportion, so that no odd pair of points (dear
     first steps, none later) asks for a run without end.
     """
-    (few, cheap), (many, dear) = points
+    (few, cheap), (many, dear) = sorted(points)
     per_token = max(dear - cheap, 0.01 * dear) / max(1, many - few)
     plain = many * seconds / dear
     return max(1, round(min(max(many + (seconds - dear) / per_token, plain / 8), 16 * plain)))
-
-
-def between(guessed: int, parent: int | None) -> int:
-    """The tokens to try: what a rehearsal guesses, or its geometric mean with what the parent got if they are alike."""
-    if parent is None or abs(math.log(guessed / parent)) > ALIKE:
-        return guessed
-    return round(math.sqrt(guessed * parent))

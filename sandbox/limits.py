@@ -16,8 +16,7 @@ class Limits:
 
     rehearsal_share: float = 0.2
     """Times its shortest run fits into it, of a time budget, for a rehearsal: about a tenth of the budget, as half of
-    the shortest is starting up. Less guesses worse, and a wrong guess costs a whole run: with half of it 18 of the
-    32 scripts of a default run were trained twice, with this 8, 11, 14 and 18 of 32 in four runs."""
+    the shortest is starting up. Less guesses worse, and a wrong guess costs a whole run."""
 
     rehearsal_rise: float = 1.3
     """Times the run before it that a rehearsal has to cost for a line through both to say anything."""

@@ -19,6 +19,8 @@ from darwin.sandbox.errors import BoxLost
 from darwin.sandbox.limits import KiB, Limits
 
 Event = dict[str, Any]
+Progress = Callable[[float, float], bool]
+"""Told of the tokens that a script says it has trained on, and of the seconds so far; True stops it."""
 _GRACE_SECONDS = 60.0  # over a phase's wall limit, which the server keeps: to kill, to clean, to be scheduled
 
 _STOPPED = {
@@ -120,7 +122,13 @@ class Session:
         self._box.receive(self._limits.start_wall_seconds)
 
     def train(
-        self, phase: str, data: Mapping[str, bytes], seed: int, tokens: int, cpu_seconds: float
+        self,
+        phase: str,
+        data: Mapping[str, bytes],
+        seed: int,
+        tokens: int,
+        cpu_seconds: float,
+        progress: Progress | None = None,
     ) -> Report:
         """Run the train command; its report, whatever came of it: ``check`` raises for a failure."""
         header = {
@@ -131,7 +139,8 @@ class Session:
             "checkpoint_bytes": self._limits.checkpoint_bytes,
         }
         bounds = self._bounds(cpu_seconds, file_bytes=self._limits.disk_bytes, answer_bytes=0)
-        return self._ask(phase, header, bounds, b"".join(data.values()))
+        self._phase = ""  # each run is told of, for its curve
+        return self._ask(phase, header, bounds, b"".join(data.values()), progress)
 
     def check(self, phase: str, report: Report, cpu_seconds: float) -> None:
         """Raise ``Failed`` if training did not end well with a checkpoint."""
@@ -181,8 +190,15 @@ class Session:
             )
         return report
 
-    def _ask(self, phase: str, header: dict[str, Any], bounds: dict[str, Any], payload: bytes) -> Report:
-        """Send a request and wait for its report; events on the way go to the callback."""
+    def _ask(
+        self,
+        phase: str,
+        header: dict[str, Any],
+        bounds: dict[str, Any],
+        payload: bytes,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Send a request and wait for its report; events on the way go to the callback, and to ``progress``."""
         until = time.monotonic() + bounds["wall_seconds"] + _GRACE_SECONDS
         if phase != self._phase:
             self._phase = phase
@@ -194,6 +210,9 @@ class Session:
                 if answer.get("event") == "metrics":
                     if phase == "train":
                         self._on_event(_metrics(answer))
+                    if progress is not None and self._stops(progress, answer):
+                        self._box.send({"op": "stop"})
+                        progress = None
                     continue
                 return Report.read(answer, body)
         except BoxLost as lost:  # while its code was running: its doing, and its loss alone
@@ -201,6 +220,11 @@ class Session:
             if lost.out_of_memory:
                 status = TrialStatus.OUT_OF_MEMORY
             raise Failed(status, phase, str(lost)) from lost
+
+    def _stops(self, progress: Progress, event: Event) -> bool:
+        done = _number(event.get("tokens"))
+        spent = _number(event.get("cpu_seconds" if self._device == "cpu" else "wall_seconds"))
+        return done is not None and spent is not None and progress(done, spent)
 
     def _raise_for(
         self, phase: str, report: Report, bounds: dict[str, Any], crashed: TrialStatus = TrialStatus.CRASHED

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from darwin.memory.records import TrialStatus
-from darwin.sandbox.budget import FAR_OVER, MARGIN, OVER, Budget, Unit, between, guess, tokens_for_flops
+from darwin.sandbox.budget import FAR_OVER, MARGIN, OVER, Budget, Point, Unit, guess, tokens_for_flops
+from darwin.sandbox.forecast import Forecast
 from darwin.sandbox.limits import Limits
 from darwin.sandbox.pace import Pace
 from darwin.sandbox.session import Failed, Inspected, Report, Session
@@ -41,8 +43,16 @@ class Training:
 
     def train(self, tokens: int) -> float:
         """Train on exactly so many tokens; the bill in seconds, noted before the phase is checked."""
+        bill = self._train(tokens, None)
+        assert bill is not None
+        return bill
+
+    def _train(self, tokens: int, forecast: Forecast | None) -> float | None:
+        """The same; None where the forecast stopped it."""
         most = self.limits.train_cpu_seconds * self.times
-        report, slowdown = self._run("train", tokens, most)
+        report, slowdown = self._run("train", tokens, most, forecast)
+        if forecast is not None and forecast.stopped and report.stopped == "host":
+            return None
         bill = self._seconds(report) / (slowdown or 1.0)
         self.measured |= {
             "tokens": tokens, "seconds": bill, "slowdown": slowdown, "peak_memory": report.peak_memory,
@@ -55,10 +65,10 @@ class Training:
         """Train on the tokens that a budget buys this script; ``few`` are those of its smoke run, ``parent_tokens``
         those that the budget buys its parent.
 
-        For a budget of time: a rehearsal guesses, with the parent's tokens where they are alike. Where the bill is
-        more than ``MARGIN`` off, the tokens are rescaled along the line through rehearsal and run, and it trains once
-        more. Who is slow gets fewer tokens, and nothing else happens to it. Who by both bills is still ``OVER`` the
-        budget does not keep to its tokens.
+        For a budget of time: the parent's tokens are tried, or what a rehearsal guesses; a run that seems to be far off
+        is stopped on its way, once, and begun anew. Where the bill is more than ``MARGIN`` off, the tokens are rescaled
+        along the line through a short run and that one, and it trains once more. Who is slow gets fewer tokens,
+        and nothing else happens to it. Who by both bills is still ``OVER`` the budget does not keep to its tokens.
         """
         if budget.unit is Unit.TOKENS:
             self.train(int(budget.amount))
@@ -70,11 +80,15 @@ class Training:
             self.train(tokens_for_flops(budget, model.flops_per_token))
         else:
             seconds = budget.amount
-            rehearsed, tokens = self._rehearse(seconds, few)
-            tokens = between(tokens, parent_tokens)
-            bill = self.train(tokens)
+            short, tokens = (None, parent_tokens) if parent_tokens else self._rehearse(seconds, few)
+            forecast = Forecast(tokens, seconds)
+            bill = self._train(tokens, forecast)
+            if bill is None:
+                tokens = forecast.tokens_instead()
+                bill = self.train(tokens)
             if abs(bill / seconds - 1) > MARGIN:
-                corrected = guess(seconds, tuple(sorted((rehearsed, (tokens, bill)))))  # type: ignore[arg-type]
+                short = short or (few, self._rehearsal(few))
+                corrected = guess(seconds, (short, (tokens, bill)))
                 again = self.train(corrected)
                 # A bill has noise of its own: what both runs together say of the price of a token decides.
                 bill = min(again, (bill + again) / (tokens + corrected) * corrected)
@@ -95,8 +109,8 @@ class Training:
                 "--max_tokens.",
             )  # fmt: skip
 
-    def _rehearse(self, seconds: float, few: int) -> tuple[tuple[int, float], int]:
-        """((tokens, billed seconds) of a short run, tokens guessed from it and from the one before it).
+    def _rehearse(self, seconds: float, few: int) -> tuple[Point, int]:
+        """A short run, and the tokens guessed from it and from the one before it.
 
         The first one repeats the smoke run, which was cold: a script's first run may cost twice what its second does.
         Where the next hardly costs more, a line through both says nothing, and a longer one follows, twice at most.
@@ -119,13 +133,21 @@ class Training:
         self.session.check("rehearsal", report, most)
         return self._seconds(report) / (slowdown or 1.0)
 
-    def _run(self, phase: str, tokens: int, most: float) -> tuple[Report, float | None]:
+    def _run(
+        self, phase: str, tokens: int, most: float, forecast: Forecast | None = None
+    ) -> tuple[Report, float | None]:
         """Run the train command, and how slow the machine was meanwhile; None where that does not count."""
-        if self.pace is None:
-            return self.session.train(phase, self.data, self.seed, tokens, most), None
-        with self.pace.beside(self.core) as probes:
-            report = self.session.train(phase, self.data, self.seed, tokens, most)
-        return report, self.pace.slowdown(probes)
+        pace = self.pace
+        with pace.beside(self.core) if pace else nullcontext(list[float]()) as probes:
+
+            def slowdown() -> float:
+                return pace.slowdown(probes) if pace else 1.0
+
+            def progress(done: float, spent: float) -> bool:
+                return forecast is not None and forecast.stops(done, spent / slowdown())
+
+            report = self.session.train(phase, self.data, self.seed, tokens, most, progress)
+        return report, slowdown() if pace else None
 
     def _seconds(self, report: Report) -> float:
         return report.cpu_seconds if self.device == "cpu" else report.wall_seconds

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from . import tree  # noqa: TID251 (a neighbour by path: nothing of ours is installed in there)
 
 _LOOK_SECONDS = 0.1  # between two looks at the tree: what a hidden burner can gain, and about 0.2 % of a core
-_WALK_SECONDS = 0.5  # between two counts of the folders, and two looks at metrics.jsonl
+_WALK_SECONDS = 0.5  # between two counts of the folders
 _PIPE_BYTES = 1 << 20
 
 
@@ -42,7 +42,8 @@ class Bounds:
 
 @dataclass
 class Report:
-    """How a phase ended; ``stopped`` is None or the bound it ran into: cpu, wall, memory, disk, log, processes."""
+    """How a phase ended; ``stopped`` is None, ``host`` (which wanted no more of it), or the bound it ran into: cpu,
+    wall, memory, disk, log, answer, processes."""
 
     exit: int | None = None
     signal: int | None = None
@@ -62,18 +63,25 @@ class HostGone(Exception):
     """The host closed the channel: end everything."""
 
 
+def _gone() -> None:
+    raise HostGone
+
+
 @dataclass(frozen=True)
 class Work:
     """What the child does: ``call(request, answer)`` with the descriptors of two pipes, in ``folder``.
 
     ``feed`` is called in the server after the fork and gives the bytes for ``request``: a child forked for
-    one batch, and whatever is forked later, finds no earlier batch in the memory it inherits.
+    one batch, and whatever is forked later, finds no earlier batch in the memory it inherits. ``on_look`` is told
+    every ``_LOOK_SECONDS`` what the tree has used so far, in CPU and in wall seconds; ``on_host`` is called when the
+    host says something meanwhile, which ends the phase.
     """
 
     call: Callable[[int, int], None]
     folder: Path
     feed: Callable[[], bytearray] = bytearray
-    on_walk: Callable[[], None] = lambda: None
+    on_look: Callable[[float, float], None] = lambda cpu_seconds, wall_seconds: None
+    on_host: Callable[[], None] = _gone
 
 
 def run(work: Work, bounds: Bounds, hangup: int, watched: list[Path]) -> Report:
@@ -95,7 +103,7 @@ def run(work: Work, bounds: Bounds, hangup: int, watched: list[Path]) -> Report:
     pipes = _Pipes(log_r, answer_r, request_w, log, report.answer)
     try:
         pipes.feed = work.feed()
-        report.stopped = _watch(pid, watch, pipes, bounds, hangup, started, watched, work.on_walk, report)
+        report.stopped = _watch(pid, watch, pipes, bounds, hangup, started, watched, work, report)
     finally:
         watch.look()
         ended = watch.end(pid)
@@ -119,7 +127,7 @@ def _watch(
     hangup: int,
     started: float,
     watched: list[Path],
-    on_walk: Callable[[], None],
+    work: Work,
     report: Report,
 ) -> str | None:
     """Wait for the child's end; returns None, or the bound that was reached first."""
@@ -129,7 +137,8 @@ def _watch(
             now = time.monotonic()
             events = dict(poll(max(0.0, min(next_look, started + bounds.wall_seconds) - now)))
             if hangup in events:
-                raise HostGone
+                work.on_host()
+                return "host"
             pipes.move(events)
             ended = watch.reap()
             if pid in ended:
@@ -151,11 +160,11 @@ def _watch(
                     return "processes"
                 if bounds.memory_bytes is not None and watch.memory > bounds.memory_bytes:
                     return "memory"
+                work.on_look(watch.cpu_seconds, now - started)
             if now >= next_walk:
                 next_walk = now + _WALK_SECONDS
                 if _over(watched, bounds):
                     return "disk"
-                on_walk()
 
 
 def _set_status(report: Report, status: int | None) -> None:

@@ -1,7 +1,8 @@
 """The trial server: imports torch once, then answers the host's frames, forking a child for each phase.
 
 Every request is one frame, every reply any number of ``metrics`` events and then one ``ended`` frame whose
-payload is the log and after it the answer. The server never runs a candidate's code itself, so what it forks
+payload is the log and after it the answer; ``stop``, which may come while the train command runs, has no reply of its
+own. The server never runs a candidate's code itself, so what it forks
 is clean: each judged batch gets a process that has seen no other, and nothing of one phase is left for the
 next but the checkpoint, which the server keeps in its own memory.
 """
@@ -47,6 +48,7 @@ class Server:
             "inspect": self._inspect,
             "judge": self._judge,
             "calibrate": self._calibrate,
+            "stop": lambda header, size: None,  # what it was to stop had just ended
         }
         self._clear()
         self._channel.send({"event": "ready", "torch": torch.__version__})
@@ -80,14 +82,19 @@ class Server:
         work = phase.Work(
             lambda request, answer: candidate.train(self._genome, header["arguments"], header["seed"]),
             self._genome,
-            on_walk=metrics.forward,
+            on_look=metrics.forward,
+            on_host=self._take_stop,
         )
         report = self._run(work, header)
         problem = None
         if report.exit == 0 and report.stopped is None:
             self._checkpoint, problem = _read_checkpoint(self._out, header["checkpoint_bytes"])
-            metrics.forward()
+            metrics.forward(report.cpu_seconds, report.wall_seconds)
         self._reply(report, {"checkpoint_problem": problem})
+
+    def _take_stop(self) -> None:
+        """Read the one thing the host says while a script trains; raises ``Closed`` where it is gone."""
+        self._channel.header()
 
     def _inspect(self, header: dict[str, Any], size: int) -> None:
         checkpoint = self._prepare()
@@ -197,15 +204,16 @@ class _Metrics:
         self._path, self._channel = path, channel
         self._last: dict[str, Any] = {}
 
-    def forward(self) -> None:
-        """Send {"event": "metrics", "step", "tokens", "loss"} if there is something new."""
+    def forward(self, cpu_seconds: float, wall_seconds: float) -> None:
+        """Send {"event": "metrics", "step", "tokens", "loss"} and what it took so far, if there is something new."""
         try:
             found = _last_metrics(_tail_of_regular_file(self._path))
         except OSError:
             return
         if found and found != self._last:
             self._last = found
-            self._channel.send({"event": "metrics", **found})
+            used = {"cpu_seconds": cpu_seconds, "wall_seconds": wall_seconds}
+            self._channel.send({"event": "metrics", **found, **used})
 
 
 def _last_metrics(tail: bytes) -> dict[str, Any]:

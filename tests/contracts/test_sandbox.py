@@ -92,6 +92,31 @@ def test_a_process_left_behind_does_not_outlive_its_phase(box):
     assert train(box, look)[1] == "True\n"
 
 
+def test_the_host_may_stop_a_script_by_what_it_says_of_its_progress(box):
+    endless = (
+        "import json, time\nwith open('../out/metrics.jsonl', 'a') as file:\n"
+        "    file.write(json.dumps({'step': 1, 'tokens': 7, 'loss': 2.0}) + '\\n')\ntime.sleep(1000)"
+    )
+    content = endless.encode()
+    box.send({"op": "put", "files": {"train.py": len(content)}}, content)
+    assert box.receive(60)[0]["event"] == "ended"
+    header = {"op": "train", "arguments": ["train.py"], "seed": 1, "data": {}, "checkpoint_bytes": 1, "bounds": BOUNDS}
+    box.send(header)
+    event, _ = box.receive(60)
+    assert (event["event"], event["tokens"]) == ("metrics", 7)
+    assert 0 <= event["cpu_seconds"] <= event["wall_seconds"] + 1
+    box.send({"op": "stop"})
+    report, _ = box.receive(60)
+    assert (report["event"], report["exit"], report["stopped"]) == ("ended", None, "host")
+    assert train(box, "print('next')")[1] == "next\n"
+
+
+def test_a_stop_that_comes_too_late_stops_nothing(box):
+    assert train(box, "print('one')")[1] == "one\n"
+    box.send({"op": "stop"})
+    assert train(box, "print('two')")[1] == "two\n"
+
+
 def test_the_callers_environment_stays_outside(sandbox, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     box = sandbox.open("contract", LIMITS)

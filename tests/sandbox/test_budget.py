@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darwin.sandbox.budget import MARGIN, OVER, Budget, BudgetError, Unit, guess
+from darwin.sandbox.forecast import FAR
 from darwin.sandbox.limits import Limits
 from darwin.sandbox.session import Failed, Inspected, Report
 from darwin.sandbox.training import Training
@@ -42,22 +43,28 @@ def test_a_budget_that_is_none_is_named(text, words):
 
 
 class Script:
-    """A session whose runs cost what ``cost`` says of their tokens, in seconds; the first one ``cold``, if given, and
-    all rehearsals ``burst`` times as much."""
+    """A session whose runs cost what ``cost`` says of their tokens, in seconds; the first one ``cold``, if given.
 
-    def __init__(self, cost, cold=None, burst=1.0):
-        self.cost, self.cold, self.burst, self.runs = cost, cold, burst, []
+    ``claims`` is what it says of its progress: the tokens so far, by default as they are; None says nothing. ``runs``
+    are the tokens of all runs that came to their end, ``stopped`` what was spent on those that did not.
+    """
 
-    def train(self, phase, data, seed, tokens, cpu_seconds):
-        seconds, self.cold = self.cold or self.cost(tokens), None
+    def __init__(self, cost, cold=None, claims=lambda done: done):
+        self.cost, self.cold, self.claims, self.runs, self.stopped = cost, cold, claims, [], []
+
+    def train(self, phase, data, seed, tokens, cpu_seconds, progress=None):
+        whole, self.cold = self.cold or self.cost(tokens), None
+        for done in (STEP, *range(2 * STEP, tokens, max(STEP, tokens // 50))):
+            spent = whole * self.cost(done) / self.cost(tokens)
+            if phase == "train" and self.claims and progress(self.claims(done), spent):
+                self.stopped.append(spent)
+                return Report(None, 9, "host", spent, spent, 0, "", {}, memoryview(b""), None)
         if phase == "train":
             self.runs.append(tokens)
-        else:
-            seconds *= self.burst
-        return Report(0, None, None, seconds, seconds, 0, "", {}, memoryview(b""), None)
+        return Report(0, None, None, whole, whole, 0, "", {}, memoryview(b""), None)
 
     def check(self, phase, report, cpu_seconds):
-        pass
+        assert report.stopped is None
 
 
 def train(cost, budget: str = "20s", parent: int | None = None, **script) -> tuple[Training, Script]:
@@ -101,24 +108,50 @@ def test_a_cold_first_run_misleads_nobody(cold):
     assert abs(training.measured["seconds"] / 10 - 1) <= MARGIN, training.measured
 
 
-@pytest.mark.parametrize("burst", [0.93, 1.08])
-def test_a_rehearsal_on_a_busy_moment_is_set_right_by_a_parent_of_the_same_price(burst):
-    right = round((20 - 0.15) / LINEAR)
-    assert len(train(COSTS["the base"], burst=burst)[1].runs) == 2
-    training, script = train(COSTS["the base"], burst=burst, parent=right)
-    assert script.runs == [training.measured["tokens"]]
+RIGHT = round((20 - 0.15) / LINEAR)
+"""Tokens that 20 s buy the base."""
+
+
+def test_a_child_as_dear_as_its_parent_is_trained_once_and_without_a_rehearsal():
+    training, script = train(COSTS["the base"], parent=RIGHT)
+    assert script.runs == [RIGHT] and script.stopped == []
     assert abs(training.measured["seconds"] / 20 - 1) <= MARGIN
 
 
-@pytest.mark.parametrize("times", [0.2, 0.8, 1.3, 5])
-def test_a_parent_of_another_price_changes_nothing(times):
-    alone = train(COSTS["the base"])[1].runs
-    assert train(COSTS["the base"], parent=round(times * alone[0]))[1].runs == alone
+@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize("times", [0.25, 0.5, 0.7, 1.4, 3])
+def test_a_child_of_another_price_is_stopped_early_and_ends_within_5_percent(times, name):
+    parent = round(times * RIGHT)
+    training, script = train(COSTS[name], parent=parent)
+    assert len(script.runs) <= 2
+    assert bool(script.stopped) == (abs(COSTS[name](parent) / 20 - 1) > FAR)
+    assert sum(script.stopped) < 0.6 * 20
+    assert abs(training.measured["seconds"] / 20 - 1) <= MARGIN, training.measured
 
 
+@pytest.mark.parametrize("times", [0.9, 1.1])
+def test_a_child_of_about_its_parents_price_is_corrected_once(times):
+    training, script = train(COSTS["the base"], parent=round(times * RIGHT))
+    assert len(script.runs) == 2 and script.stopped == []
+    assert abs(training.measured["seconds"] / 20 - 1) <= MARGIN
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [None, lambda done: 0, lambda done: -done, lambda done: done / 3, lambda done: 3 * done, lambda done: 1e18,
+     lambda done: 20_000 * (done > 50_000)],
+)  # fmt: skip
+@pytest.mark.parametrize("times", [0.4, 1, 3])
+def test_whatever_it_claims_of_its_progress_it_trains_for_as_long_as_others(times, claims):
+    training, script = train(COSTS["the base"], parent=round(times * RIGHT), claims=claims)
+    assert len(script.runs) <= 2 and len(script.stopped) <= 1
+    assert abs(training.measured["seconds"] / 20 - 1) <= MARGIN, training.measured
+
+
+@pytest.mark.parametrize("parent", [None, RIGHT])
 @pytest.mark.parametrize("name", TRICKS)
-def test_a_trick_with_the_clock_gains_no_time(name):
-    training, script = train(TRICKS[name])
+def test_a_trick_with_the_clock_gains_no_time(name, parent):
+    training, script = train(TRICKS[name], parent=parent)
     assert len(script.runs) <= 2
     assert training.measured["seconds"] <= 20 * (1 + MARGIN)
 

@@ -179,6 +179,18 @@ def test_a_trial_under_a_time_budget_is_repeated_from_its_record_to_the_bit(data
     assert (again.loss, again.tokens) == (first.loss, first.tokens)
 
 
+def test_a_run_that_would_take_many_times_its_budget_is_stopped_on_its_way(dataset, shared, limits):
+    """Its parent was a thousand times faster, so it would run into the bound on CPU seconds."""
+    patient = replace(limits, train_cpu_seconds=8, least_wall_seconds=120)
+    parent = 100_000_000
+    timed = replace(job("slower"), tokens=None, budget="0.5s", parent_tokens=parent)
+    phases = []
+    trial = run_trial(timed, dataset, shared, PEAK, patient, "cpu", phases.append, Pace(None))
+    assert trial.status in (TrialStatus.OK, TrialStatus.OVER_BUDGET), trial
+    assert trial.tokens < parent / 10
+    assert sum(e.get("phase") == "train" for e in phases) >= 2
+
+
 def test_flops_are_the_models_products_not_its_tables_nor_its_optimizers(dataset, shared, limits, trial):
     table = (
         "        self.head = nn.Linear(16, vocab)\n\n"
