@@ -1,8 +1,8 @@
-"""What tricks with the clock gain: scripts that hide their cost from the rehearsal or from the bill, at equal time.
+"""What tricks with the clock gain: scripts that hide their cost from the forecast or from the bill, at equal time.
 
     .venv/bin/python bench/tricks.py [BUDGET] [SEEDS]
 
-Each trick is the base with more training smuggled in where a careless bill would not look. Printed: the bill against
+Each trick is a child of the base with more training smuggled in where a careless bill would not look. Printed: the bill against
 the budget, the difference in perplexity to the base on the same seeds, and the same as a verdict takes it, charged
 for whatever longer bill is left. Bar: under 1 % gained. About 15 CPU minutes at 20s and 2 seeds, on one core.
 """
@@ -65,14 +65,14 @@ def main(budget: str = "20s", seeds: int = 2) -> None:
     dataset, sandbox, files = Dataset.load(prepare()), ProcessSandbox(), read_genome(ANCESTOR)
     pace = Pace(None)
 
-    def trial(files: dict[str, bytes], seed: int, tokens: int | None) -> Trial:
-        job = Job("trick", files, seed, tokens, budget)
+    def trial(files: dict[str, bytes], seed: int, tokens: int | None, parent: int | None = None) -> Trial:
+        job = Job("trick", files, seed, tokens, budget, parent_tokens=parent)
         how = {"workers": 1, "peak_flops": 1e11, "limits": Limits(), "pace": pace}
         ((_, found),) = evaluate([job], dataset, sandbox, **how)  # type: ignore[arg-type]
         return found
 
-    def trials(files: dict[str, bytes]) -> list[Trial]:
-        first = trial(files, 1, None)
+    def trials(files: dict[str, bytes], parent: int | None = None) -> list[Trial]:
+        first = trial(files, 1, None, parent)
         return [first, *(trial(files, seed, first.tokens) for seed in range(2, seeds + 1) if first.loss)]
 
     base = trials(files)
@@ -87,7 +87,7 @@ def main(budget: str = "20s", seeds: int = 2) -> None:
             assert text.count(anchor) == 1, anchor
             code = code.replace("{more}", str(round(1.12 * base[0].tokens)))
             text = text.replace(anchor, code.replace("{seconds}", str(Budget.parse(budget).amount)) + anchor)
-        found = trials({**files, "train.py": text.encode()})
+        found = trials({**files, "train.py": text.encode()}, base[0].tokens)
         if any(t.loss is None for t in found):
             print(
                 f"{name}: no loss ({found[-1].status}: {(found[-1].error or '').splitlines()[0]})", flush=True

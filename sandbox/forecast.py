@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from darwin.sandbox.budget import Point, guess
 
 SURE = 0.2
-"""Share of its tokens, or of its seconds without those to start up, from which a run's forecast counts: shorter stretches
-of equal work cost amounts too different to tell."""
+"""Share of its tokens, or of its seconds without those to start up, from which a run's forecast counts: shorter
+stretches of equal work cost amounts too different to tell."""
 
 FAR = 0.2
 """Share of the budget by which the forecast has to miss it. A run that will end nearer goes on, and its bill decides
