@@ -4,8 +4,8 @@
 
 Prints JSON, and a sentence with the bars (1.10 of CPU seconds, 0.3 s of the host), on which the exit code depends:
 the paired ratio of CPU seconds (what a trial bills, all phases and its server's start; 260,000 tokens are what the
-default budget of 20 s buys the base here), the CPU that
-the host itself spends on a Docker trial, wall seconds, whether the losses are equal, and the size of the image.
+default budget of 20 s buys the base here), the CPU that the host itself spends on a Docker trial, wall seconds,
+whether the losses are equal, and the size of the image.
 The host's part is this process' own, that of the container's shim until it is gone (runc's calls are its
 children), and an equal share of dockerd's and containerd's among all containers that were made meanwhile, so
 that others may use the engine at the same time. Needs a Docker engine, and data (darwin prepare).

@@ -2,9 +2,9 @@
 
     .venv/bin/python bench/tricks.py [BUDGET] [SEEDS]
 
-Each trick is a child of the base with more training smuggled in where a careless bill would not look. Printed: the bill against
-the budget, the difference in perplexity to the base on the same seeds, and the same as a verdict takes it, charged
-for whatever longer bill is left. Bar: under 1 % gained. About 15 CPU minutes at 20s and 2 seeds, on one core.
+Each trick is a child of the base with more training smuggled in where a careless bill would not look. Printed: the
+bill against the budget, the difference in perplexity to the base on the same seeds, and the same as a verdict takes it,
+charged for whatever longer bill is left. Bar: under 1 % gained. About 15 CPU minutes at 20s and 2 seeds, on one core.
 """
 
 from __future__ import annotations

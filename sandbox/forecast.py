@@ -15,6 +15,7 @@ FAR = 0.2
 whether it is repeated. Both by simulation with the noise of bills here (a deviation of 2 to 4 %): with less, runs are
 stopped for noise; with more, runs end that are repeated anyway."""
 
+
 @dataclass
 class Forecast:
     """Watches a run of ``tokens`` tokens that should take ``seconds`` billed ones, and says whether to stop it.

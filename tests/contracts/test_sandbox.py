@@ -100,7 +100,14 @@ def test_the_host_may_stop_a_script_by_what_it_says_of_its_progress(box):
     content = endless.encode()
     box.send({"op": "put", "files": {"train.py": len(content)}}, content)
     assert box.receive(60)[0]["event"] == "ended"
-    header = {"op": "train", "arguments": ["train.py"], "seed": 1, "data": {}, "checkpoint_bytes": 1, "bounds": BOUNDS}
+    header = {
+        "op": "train",
+        "arguments": ["train.py"],
+        "seed": 1,
+        "data": {},
+        "checkpoint_bytes": 1,
+        "bounds": BOUNDS,
+    }
     box.send(header)
     event, _ = box.receive(60)
     assert (event["event"], event["tokens"]) == ("metrics", 7)
