@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, variance
 
 from darwin.events import step
 from darwin.evolution import Evolution, purpose
@@ -156,6 +157,21 @@ def by_all_bills(
     return round(tokens * times * share)
 
 
+def bill_deviation(run: Run, individuals: Iterable[Individual]) -> float:
+    """By how much bills of equal work differ on this machine: the deviation of their logarithms, pooled over all
+    scripts that were trained more than once on the run's budget; 0 where none was yet."""
+    squares, df = 0.0, 0
+    for individual in individuals:
+        bills = {
+            t.seed: math.log(t.seconds / t.tokens) for t in individual.trials
+            if t.budget == run.budget and t.seconds and t.slowdown is not None
+        }  # fmt: skip
+        if len(bills) > 1:
+            squares += variance(bills.values()) * (len(bills) - 1)
+            df += len(bills) - 1
+    return math.sqrt(squares / df) if df else 0.0
+
+
 def _job(evolution: Evolution, individual: Individual, wanted: Wanted, missing: list[str]) -> Job:
     run, individuals = evolution.run, evolution.memory.individuals
     parent = individuals[individual.parents[0]] if individual.parents else None
@@ -166,6 +182,7 @@ def _job(evolution: Evolution, individual: Individual, wanted: Wanted, missing: 
         salt=individual.id if individual.operator == "reseeded" else "",
         tokens=tokens_for(individual, run, wanted.times, individuals),
         parent_tokens=None if parent is None else by_all_bills(parent, run, individuals),
+        bill_deviation=bill_deviation(run, individuals.values()),
         budget=budget_of(run.budget, wanted.times),
         split=missing[0],
         further=tuple(missing[1:]),

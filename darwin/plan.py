@@ -117,7 +117,7 @@ def spent(run: Run, individuals: Mapping[str, Individual]) -> dict[str, float]:
             name = _PURPOSES.get(purpose(trial), purpose(trial))
             if individual.id == base and (trial.seed in luck or name == "children"):
                 name = "luck"
-            if individual.operator == "ablation" and name in ("children", "larger budget"):
+            if individual.operator == "ablation" and name == "larger budget":
                 name = "ablation"
             found[name] += trial.cpu_seconds or 0.0
     return found

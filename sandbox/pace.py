@@ -3,10 +3,11 @@
 CPU seconds are not worth the same at all times: a neighbour on the same core of the host, unseen from here, makes
 every step dearer by up to a third, for seconds or minutes. So a trial keeps to one core, and a thread of ours
 computes the same small products and sums there, twenty times a second: their mean cost, against that beside the
-base's first trial, to the power of ``EXPONENT``, says how dear the core was. Measured on two shared cores in a bad
-hour: equal trials of 11 s of three scripts took CPU seconds with deviations of 4.5, 8.8 and 4.9 %, of 3.7, 3.6 and
-2.9 % once divided so. In a good one 20 s of the base's steps had 2.2 to 3.4 %, and 0.7 to 1.2 % divided by the
-products alone. (The base's own steps as the probe did no better, at five times the price.)
+base's first trial, to the power of ``EXPONENT``, says how dear the core was. Measured on two shared cores: 20 s of
+the base's steps took CPU seconds with a deviation of 2.2 to 3.4 % in a good hour, of 0.7 to 1.2 % divided by the
+products alone; equal trials of two default runs (the scripts that were trained on several seeds) had 3.8 and 3.7 %,
+and 3.4 and 3.9 % divided so: in a bad hour little is gained. (The base's own steps as the probe did no better, at five
+times the price.)
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ SUMS, LENGTH = 5, 1 << 16
 LONGEST = 0.01
 """CPU seconds that no probe takes: earlier workspaces have the price of other probes, which says nothing of these."""
 
-EXPONENT = 0.75
-"""What training suffers of what a probe suffers, in logs: three scripts at three times shared 0.6 to 0.9."""
+EXPONENT = 0.5
+"""What training suffers of what a probe suffers, in logs: three scripts at three times shared 0.6 to 0.9, the repeated
+trials of two default runs 0.2 to 0.4."""
 
 
 def cores() -> list[int]:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from darwin.memory.records import TrialStatus
-from darwin.sandbox.budget import FAR_OVER, MARGIN, OVER, Budget, Point, Unit, guess, tokens_for_flops
+from darwin.sandbox.budget import (
+    FAR_OVER,
+    MARGIN,
+    OVER,
+    Budget,
+    Point,
+    Unit,
+    believed,
+    guess,
+    tokens_for_flops,
+)
 from darwin.sandbox.forecast import Forecast
 from darwin.sandbox.limits import Limits
 from darwin.sandbox.pace import Pace
@@ -61,13 +72,21 @@ class Training:
         self.measured["tokens_per_second"] = tokens / bill
         return bill
 
-    def to_budget(self, budget: Budget, model: Inspected, few: int, parent_tokens: int | None = None) -> None:
+    def to_budget(
+        self,
+        budget: Budget,
+        model: Inspected,
+        few: int,
+        parent_tokens: int | None = None,
+        deviation: float = 0.0,
+    ) -> None:
         """Train on the tokens that a budget buys this script; ``few`` are those of its smoke run, ``parent_tokens``
-        those that the budget buys its parent.
+        those that the budget buys its parent; ``deviation`` is by how much bills of equal work differ, in logs.
 
         For a budget of time: the parent's tokens are tried, or what a rehearsal guesses; a run that seems to be far off
-        is stopped on its way, once, and begun anew. Where the bill is more than ``MARGIN`` off, the tokens are rescaled
-        along the line through a short run and that one, and it trains once more. Who is slow gets fewer tokens,
+        is stopped on its way, once, and begun anew. Where it is more than ``MARGIN`` off (a child on its parent's
+        tokens: by what is ``believed`` of its bill), the tokens are rescaled along the line through a short run and
+        that one, and it trains once more. Who is slow gets fewer tokens,
         and nothing else happens to it. Who by both bills is still ``OVER`` the budget does not keep to its tokens.
         """
         if budget.unit is Unit.TOKENS:
@@ -86,9 +105,12 @@ class Training:
             if bill is None:
                 tokens = forecast.tokens_instead()
                 bill = self.train(tokens)
-            if abs(bill / seconds - 1) > MARGIN:
+            likely = bill
+            if parent_tokens and not forecast.stopped:
+                likely = seconds * math.exp(believed(math.log(bill / seconds), deviation))
+            if abs(likely / seconds - 1) > MARGIN:
                 short = short or (few, self._rehearsal(few))
-                corrected = guess(seconds, (short, (tokens, bill)))
+                corrected = guess(seconds, (short, (tokens, likely)))
                 again = self.train(corrected)
                 # A bill has noise of its own: what both runs together say of the price of a token decides.
                 bill = min(again, (bill + again) / (tokens + corrected) * corrected)

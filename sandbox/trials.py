@@ -37,8 +37,9 @@ class Job:
     """One training run to do: a genome's files (genome.toml included), a seed, and its budget.
 
     ``label`` is for people; ``budget`` as the user wrote it; ``tokens`` what it buys this genome (None: to be
-    found out, with the help of ``parent_tokens``, what it buys the parent); ``split`` is val or test, ``further``
-    splits are judged after the same training. ``times`` is how many times the run's usual budget this is,
+    found out, with the help of ``parent_tokens``, what it buys the parent, and of ``bill_deviation``, by how much bills
+    of equal work differ here, in logs); ``split`` is val or test, ``further`` splits are judged after the same
+    training. ``times`` is how many times the run's usual budget this is,
     ``probes`` how many batches of altered windows the leak probe asks for in each split. With a ``salt``, the seed
     that the script gets and its data's rotation are both drawn from seed and salt.
     """
@@ -54,6 +55,7 @@ class Job:
     times: int = 1
     probes: int = 1
     parent_tokens: int | None = None
+    bill_deviation: float = 0.0
 
     @property
     def training_seed(self) -> int:
@@ -265,7 +267,7 @@ def _train(training: Training, job: Job, dataset: Dataset) -> None:
     few = min(tokens or limits.smoke_tokens, limits.smoke_tokens)
     fresh = training.smoke(few, dataset.vocab_size)
     if tokens is None:
-        training.to_budget(budget, fresh, few, job.parent_tokens)
+        training.to_budget(budget, fresh, few, job.parent_tokens, job.bill_deviation)
     else:
         training.keep_to(budget, training.train(tokens))
     model = training.session.inspect("probe", dataset.vocab_size)

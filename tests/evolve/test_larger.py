@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 from rich.console import Console
 
 from darwin.closing import fades
+from darwin.measure import bill_deviation
 from darwin.memory.memory import describe_check
 from darwin.memory.records import Check, ComparisonRow
 from darwin.screen import Screen
@@ -52,6 +56,23 @@ def test_what_is_only_known_at_the_short_budget_is_marked(evolved):
     assert "only known at the short budget" in describe_check(unknown)
     faded = Check(against="g000-base", budget="120s", effect=-0.02, short_effect=-0.3, seeds=(1, 2))
     assert "the gain fades" in describe_check(champion.model_copy(update={"larger": faded}))
+
+
+def test_how_much_bills_of_equal_work_vary_is_pooled_over_all_scripts_trained_more_than_once(evolved):
+    run, base = evolved.run, evolved.base
+    one = next(t for t in base.trials if t.budget == run.budget)
+
+    def billed(*seconds):
+        trials = [
+            one.model_copy(update={"seed": s, "seconds": b, "slowdown": 1.0}) for s, b in enumerate(seconds)
+        ]
+        return base.model_copy(update={"trials": tuple(trials)})
+
+    assert bill_deviation(run, [billed(20.0), billed(10.0)]) == 0
+    assert bill_deviation(run, [billed(20.0, 22.0), billed(40.0, 44.0)]) == pytest.approx(
+        math.log(1.1) / math.sqrt(2)
+    )
+    assert bill_deviation(run, [billed(20.0, 22.0), billed(9.0, 9.0)]) == pytest.approx(math.log(1.1) / 2)
 
 
 def test_generation_0_measures_luck_and_stores_it(evolved):

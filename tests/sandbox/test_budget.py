@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darwin.sandbox.budget import MARGIN, OVER, Budget, BudgetError, Unit, guess
+from darwin.sandbox.budget import MARGIN, OVER, Budget, BudgetError, Unit, believed, guess
 from darwin.sandbox.forecast import FAR
 from darwin.sandbox.limits import Limits
 from darwin.sandbox.session import Failed, Inspected, Report
@@ -67,10 +67,12 @@ class Script:
         assert report.stopped is None
 
 
-def train(cost, budget: str = "20s", parent: int | None = None, **script) -> tuple[Training, Script]:
+def train(
+    cost, budget: str = "20s", parent: int | None = None, deviation: float = 0.0, **script
+) -> tuple[Training, Script]:
     script = Script(cost, **script)
     training = Training(script, Limits(), "cpu", None, 1, {})
-    training.to_budget(Budget.parse(budget), Inspected(1, 5e6, "x"), 2048, parent)
+    training.to_budget(Budget.parse(budget), Inspected(1, 5e6, "x"), 2048, parent, deviation)
     return training, script
 
 
@@ -134,6 +136,19 @@ def test_a_child_of_about_its_parents_price_is_corrected_once(times):
     training, script = train(COSTS["the base"], parent=round(times * RIGHT))
     assert len(script.runs) == 2 and script.stopped == []
     assert abs(training.measured["seconds"] / 20 - 1) <= MARGIN
+
+
+@pytest.mark.parametrize(("deviation", "off", "runs"), [(0.01, 1.07, 2), (0.04, 1.07, 1), (0.04, 1.14, 2)])
+def test_a_bill_that_luck_explains_corrects_nothing(deviation, off, runs):
+    script = train(COSTS["the base"], parent=round(off * RIGHT), deviation=deviation)[1]
+    assert len(script.runs) == runs
+
+
+@given(st.floats(-3, 3), st.floats(0, 0.2))
+def test_what_is_believed_lies_between_nothing_and_what_the_bill_says(off, deviation):
+    assert min(off, 0.0) - 1e-9 <= believed(off, deviation) <= max(off, 0.0) + 1e-9
+    assert believed(off, 0.0) == pytest.approx(off)
+    assert abs(believed(off, 0.1)) <= abs(believed(off, 0.05)) + 1e-9
 
 
 @pytest.mark.parametrize(
