@@ -81,14 +81,7 @@ class Training:
         deviation: float = 0.0,
     ) -> None:
         """Train on the tokens that a budget buys this script; ``few`` are those of its smoke run, ``parent_tokens``
-        those that the budget buys its parent; ``deviation`` is by how much bills of equal work differ, in logs.
-
-        For a budget of time: the parent's tokens are tried, or what a rehearsal guesses; a run that seems to be far off
-        is stopped on its way, once, and begun anew. Where it is more than ``MARGIN`` off (a child on its parent's
-        tokens: by what is ``believed`` of its bill), the tokens are rescaled along the line through a short run and
-        that one, and it trains once more. Who is slow gets fewer tokens,
-        and nothing else happens to it. Who by both bills is still ``OVER`` the budget does not keep to its tokens.
-        """
+        those that the budget buys its parent; ``deviation`` is by how much bills of equal work differ, in logs."""
         if budget.unit is Unit.TOKENS:
             self.train(int(budget.amount))
         elif budget.unit is Unit.FLOPS:
@@ -98,28 +91,38 @@ class Training:
                 )
             self.train(tokens_for_flops(budget, model.flops_per_token))
         else:
-            seconds = budget.amount
-            short, tokens = (None, parent_tokens) if parent_tokens else self._rehearse(seconds, few)
-            forecast = Forecast(tokens, seconds)
-            bill = self._train(tokens, forecast)
-            if bill is None:
-                tokens = forecast.tokens_instead()
-                bill = self.train(tokens)
-            likely = bill
-            if parent_tokens and not forecast.stopped:
-                likely = seconds * math.exp(believed(math.log(bill / seconds), deviation))
-            if abs(likely / seconds - 1) > MARGIN:
-                short = short or (few, self._rehearsal(few))
-                corrected = guess(seconds, (short, (tokens, likely)))
-                again = self.train(corrected)
-                # A bill has noise of its own: what both runs together say of the price of a token decides.
-                bill = min(again, (bill + again) / (tokens + corrected) * corrected)
-            if bill > seconds * (1 + OVER):
+            bill = self._to_seconds(budget.amount, few, parent_tokens, deviation)
+            if bill > budget.amount * (1 + OVER):
                 raise Failed(
                     TrialStatus.OVER_BUDGET, "train",
                     f"It took {bill:.1f} s of a budget of {budget} even after its tokens were corrected: its cost "
                     "does not follow --max_tokens.",
                 )  # fmt: skip
+
+    def _to_seconds(self, seconds: float, few: int, parent_tokens: int | None, deviation: float) -> float:
+        """Train on the tokens that so many seconds buy, and return the bill, by both where there were two.
+
+        The parent's tokens are tried, or what a rehearsal guesses; a run that seems to be far off is stopped on its
+        way, once, and begun anew. Where it is more than ``MARGIN`` off (a child on its parent's tokens: by what is
+        ``believed`` of its bill), the tokens are rescaled along the line through a short run and that one, and it
+        trains once more. Who is slow gets fewer tokens, and nothing else happens to it.
+        """
+        short, tokens = (None, parent_tokens) if parent_tokens else self._rehearse(seconds, few)
+        forecast = Forecast(tokens, seconds)
+        bill = self._train(tokens, forecast)
+        if bill is None:
+            tokens = forecast.tokens_instead()
+            bill = self.train(tokens)
+        likely = bill
+        if parent_tokens and not forecast.stopped and bill <= seconds * (1 + OVER):
+            likely = seconds * math.exp(believed(math.log(bill / seconds), deviation))
+        if abs(likely / seconds - 1) <= MARGIN:
+            return bill
+        short = short or (few, self._rehearsal(few))
+        corrected = guess(seconds, (short, (tokens, likely)))
+        again = self.train(corrected)
+        # A bill has noise of its own: what both runs together say of the price of a token decides.
+        return min(again, (bill + again) / (tokens + corrected) * corrected)
 
     def keep_to(self, budget: Budget, bill: float) -> None:
         """Refuse a run on tokens known before that took far longer than their budget: it does so on some seeds or

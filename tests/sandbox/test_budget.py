@@ -138,7 +138,9 @@ def test_a_child_of_about_its_parents_price_is_corrected_once(times):
     assert abs(training.measured["seconds"] / 20 - 1) <= MARGIN
 
 
-@pytest.mark.parametrize(("deviation", "off", "runs"), [(0.01, 1.07, 2), (0.04, 1.07, 1), (0.04, 1.14, 2)])
+@pytest.mark.parametrize(
+    ("deviation", "off", "runs"), [(0.01, 1.07, 2), (0.04, 1.07, 1), (0.04, 1.14, 2), (0.5, 1.19, 1)]
+)
 def test_a_bill_that_luck_explains_corrects_nothing(deviation, off, runs):
     script = train(COSTS["the base"], parent=round(off * RIGHT), deviation=deviation)[1]
     assert len(script.runs) == runs
