@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
-from darwin import closing, verdicts
+from darwin import verdicts
 from darwin.agents import edits, fingerprint
 from darwin.agents.errors import EditError
 from darwin.agents.knowledge import techniques
@@ -30,8 +30,8 @@ PAIRS = 2
 """Seeds on which the individual meets each script that lacks something."""
 
 MOST, CHILDREN_EACH = 3, 24
-"""Techniques that a run tries its champion without, at the larger budget, and how many children it has for each: a
-twentieth of what a technique's trials cost."""
+"""Techniques that a run tries its champion without, at the larger budget, and how many children it has for each: so
+many cost about four times what the two trials without a technique do."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,7 @@ def thinner(evolution: Evolution, champion: Individual) -> Individual | None:
     names = ", ".join(name_of(idea) for idea, _ in doubtful)
     budget = budget_of(evolution.run.budget, LARGER)
     evolution.screen.say(f"{champion.id:14} is tried without {names} at {budget}: does it last?", "bold")
-    seeds = closing.larger_seeds(evolution, champion)[:1]
-    parts = ablate(evolution, champion, doubtful, LARGER, seeds).parts
+    parts = ablate(evolution, champion, doubtful, LARGER, evolution.seeds("larger", 1)).parts
     luck = verdicts.LEADS * verdicts.spread(evolution.run, evolution.memory.individuals).deviation
     useless = [p.idea for p in parts if p.effect is not None and p.effect > luck]
     for part in parts:

@@ -33,7 +33,8 @@ def check(evolution: Evolution) -> None:
     if run.champion is None or memory.individuals[run.champion].larger is not None:
         return
     base, champion = evolution.base, memory.individuals[run.champion]
-    seeds = larger_seeds(evolution, champion)
+    seeds = evolution.seeds("larger", 1 + LARGER_SEEDS)
+    seeds = seeds[1:] if champion.operator == "ablation" else seeds[:-1]  # no seed that chose it
     budget = budget_of(run.budget, LARGER)
     evolution.screen.say(f"{champion.id:14} meets {base.id} at {budget}, {len(seeds)} fresh seeds.")
     measure(evolution, [Wanted(i, seed, ("val", "test"), LARGER) for seed in seeds for i in (base, champion)])
@@ -80,7 +81,7 @@ def compare(evolution: Evolution) -> Comparison | None:
     measure(evolution, [Wanted(i, seed, ("test",)) for seed in seeds for i in rivals])
     rows = [_row(evolution, base.id, champion.id, run.budget, seeds)]
     if run.champion is not None:
-        larger = larger_seeds(evolution, champion)
+        larger = champion.larger.seeds if champion.larger is not None else ()
         if incumbent.id not in (base.id, champion.id):  # those two were trained there for the check
             measure(evolution, [Wanted(incumbent, seed, ("val", "test"), LARGER) for seed in larger])
         rows.append(_row(evolution, base.id, champion.id, budget_of(run.budget, LARGER), larger))
@@ -98,12 +99,6 @@ def compare(evolution: Evolution) -> Comparison | None:
         )
     memory.record(evolution.advanced(comparison=comparison, test_uses=_uses(evolution)))
     return comparison
-
-
-def larger_seeds(evolution: Evolution, champion: Individual) -> tuple[int, ...]:
-    """The seeds of a champion's runs at the larger budget, none of which chose it: an ablation was on the first."""
-    seeds = evolution.seeds("larger", 1 + LARGER_SEEDS)
-    return seeds[1:] if champion.operator == "ablation" else seeds[:-1]
 
 
 def fades(rows: Sequence[ComparisonRow]) -> bool | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, variance
+from statistics import fmean
 
 from darwin.events import step
 from darwin.evolution import Evolution, purpose
 from darwin.memory.records import Individual, Run, Status, Trial, TrialStatus
 from darwin.sandbox import Job
 from darwin.sandbox.budget import Budget, Unit
-from darwin.verdicts import find
+from darwin.verdicts import find, pooled
 
 LAYOUT = "layout"
 """Operator of an individual that computes what its parent does, in other files: it trains on exactly as many tokens."""
@@ -160,29 +160,29 @@ def by_all_bills(
 def bill_deviation(run: Run, individuals: Iterable[Individual]) -> float:
     """By how much bills of equal work differ on this machine: the deviation of their logarithms, pooled over all
     scripts that were trained more than once on the run's budget; 0 where none was yet."""
-    squares, df = 0.0, 0
-    for individual in individuals:
-        bills = {
+    bills = [
+        {
             t.seed: math.log(t.seconds / t.tokens) for t in individual.trials
             if t.budget == run.budget and t.seconds and t.slowdown is not None
-        }  # fmt: skip
-        if len(bills) > 1:
-            squares += variance(bills.values()) * (len(bills) - 1)
-            df += len(bills) - 1
-    return math.sqrt(squares / df) if df else 0.0
+        }
+        for individual in individuals
+    ]  # fmt: skip
+    found = pooled(tuple(of_one.values()) for of_one in bills)
+    return found.deviation if found.df else 0.0
 
 
 def _job(evolution: Evolution, individual: Individual, wanted: Wanted, missing: list[str]) -> Job:
     run, individuals = evolution.run, evolution.memory.individuals
-    parent = individuals[individual.parents[0]] if individual.parents else None
+    tokens = tokens_for(individual, run, wanted.times, individuals)
+    parent = individuals[individual.parents[0]] if tokens is None and individual.parents else None
     return Job(
         label=individual.id,
         files=evolution.workspace.lineage.files(individual.commit),
         seed=wanted.seed,
         salt=individual.id if individual.operator == "reseeded" else "",
-        tokens=tokens_for(individual, run, wanted.times, individuals),
+        tokens=tokens,
         parent_tokens=None if parent is None else by_all_bills(parent, run, individuals),
-        bill_deviation=bill_deviation(run, individuals.values()),
+        bill_deviation=0.0 if parent is None else bill_deviation(run, individuals.values()),
         budget=budget_of(run.budget, wanted.times),
         split=missing[0],
         further=tuple(missing[1:]),

@@ -57,7 +57,8 @@ CONFIDENCE = 0.98
 
 @dataclass(frozen=True)
 class Spread:
-    """How much a paired difference varies by luck: ``deviation`` in nats, with ``df`` degrees of freedom."""
+    """How much a figure varies by luck, most often a paired difference in nats: ``deviation``, with ``df`` degrees of
+    freedom."""
 
     deviation: float
     df: int
@@ -147,9 +148,14 @@ def spread(
         for i in individuals.values()
         if i.verdict is not None and (mine is None or i.id != mine.id)
     ]
-    for group in (*met, pairs):
+    return pooled(([p.mine - p.theirs for p in group] for group in (*met, pairs)), squares, df)
+
+
+def pooled(groups: Iterable[Sequence[float]], squares: float = 0.0, df: int = 0) -> Spread:
+    """The deviation within groups, about the mean of each; ``squares`` are those of further groups, with ``df``."""
+    for group in groups:
         if len(group) > 1:
-            squares += variance(p.mine - p.theirs for p in group) * (len(group) - 1)
+            squares += variance(group) * (len(group) - 1)
             df += len(group) - 1
     return Spread(math.sqrt(squares / df) if df else math.inf, df)
 

@@ -39,9 +39,9 @@ class Job:
     ``label`` is for people; ``budget`` as the user wrote it; ``tokens`` what it buys this genome (None: to be
     found out, with the help of ``parent_tokens``, what it buys the parent, and of ``bill_deviation``, by how much bills
     of equal work differ here, in logs); ``split`` is val or test, ``further`` splits are judged after the same
-    training. ``times`` is how many times the run's usual budget this is,
-    ``probes`` how many batches of altered windows the leak probe asks for in each split. With a ``salt``, the seed
-    that the script gets and its data's rotation are both drawn from seed and salt.
+    training. ``times`` is how many times the run's usual budget this is, ``probes`` how many batches of altered windows
+    the leak probe asks for in each split. With a ``salt``, the seed that the script gets and its data's rotation are
+    both drawn from seed and salt.
     """
 
     label: str

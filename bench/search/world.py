@@ -206,9 +206,8 @@ def trials_of(world: World) -> Callable[[Sequence[Job]], Iterator[tuple[Job, Tri
 
 def outcome(world: World, generations: int) -> dict[str, Any]:
     """Run it, and say what it came to: true gains of its champion in nats, what was claimed, and the CPU seconds."""
-    with patch.object(
-        gate, "case"
-    ):  # what a person would look at: there is no git to read it from, and nobody looks
+    # A case is what a person looks at: there is no git here to read it from, and nobody looks.
+    with patch.object(gate, "case"):
         evolve(world.evolution, generations)
     memory, run = world.evolution.memory, world.evolution.run
     best = min((memory.individuals[i] for i in run.population.values()), key=lambda i: i.rank)

@@ -1,10 +1,10 @@
 """The trial server: imports torch once, then answers the host's frames, forking a child for each phase.
 
 Every request is one frame, every reply any number of ``metrics`` events and then one ``ended`` frame whose
-payload is the log and after it the answer; ``stop``, which may come while the train command runs, has no reply of its
-own. The server never runs a candidate's code itself, so what it forks
-is clean: each judged batch gets a process that has seen no other, and nothing of one phase is left for the
-next but the checkpoint, which the server keeps in its own memory.
+payload is the log and after it the answer; ``stop``, which may come while the train command runs, has no reply of
+its own. The server never runs a candidate's code itself, so what it forks is clean: each judged batch gets a process
+that has seen no other, and nothing of one phase is left for the next but the checkpoint, which the server keeps in
+its own memory.
 """
 
 from __future__ import annotations
